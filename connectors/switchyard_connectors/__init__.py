@@ -1,0 +1,1 @@
+"""Connectors that come with the hub, registered through the same door as a stranger's."""

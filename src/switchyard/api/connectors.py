@@ -1,0 +1,205 @@
+"""Connectors: specs say what there is, protocols say what it does. There is no base class to inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from switchyard.api.records import JSON, Cursor, Page
+from switchyard.api.sinks import Batch, ListChanges, ListReceipt, ListRef, Receipt, RemoteList
+
+if TYPE_CHECKING:
+    from switchyard.api.http import HttpClient
+
+
+class ConnectorConfig(BaseModel):
+    """Base of a connector's configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `calls` calls in any `seconds` seconds."""
+
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the vendor allows one account. The hub paces every call of the account by it.
+
+    Args:
+        windows: bucket → its windows. The bucket "default" holds calls that name none.
+        daily: calls in a day over all buckets, None for no such limit.
+        day_zone: the IANA zone whose midnight resets `daily`.
+        concurrency: calls under way at once.
+    """
+
+    windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
+    daily: int | None = None
+    day_zone: str = "UTC"
+    concurrency: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A named sequence of like records.
+
+    Args:
+        name: as written in the configuration.
+        key: the fields that name a record within the stream.
+        mode: "append", where a record once given never changes (tickets, events): one whose key was seen before is a
+            duplicate. "upsert", where a record with a known key is its newer version (contacts).
+        mapping: the default mapping, as a user would write it in YAML; what a user writes is laid over it.
+        group: fields by which the records of one thing stand together (the lines of an order). The source promises
+            that all records of a group which one file holds come in one page.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    mode: Literal["append", "upsert"] = "upsert"
+    mapping: Mapping[str, JSON] = field(default_factory=dict)
+    group: tuple[str, ...] = ()
+
+
+class Context(Protocol):
+    """What the hub hands to a connector when it builds it."""
+
+    @property
+    def connection(self) -> str:
+        """The connection's name in the configuration."""
+
+    @property
+    def project(self) -> Path:
+        """The project's folder; relative paths in a configuration start here."""
+
+    @property
+    def workspace(self) -> Path:
+        """A folder of this connection's own for temporary files. It may be emptied between runs."""
+
+    def http(self, base_url: str, *, bearer: str | Callable[[], str] | None = None) -> HttpClient:
+        """A client pinned to `base_url`, paced by the account's budget. `bearer` may be a callable: it is asked for
+        the token before each call, and once more after a 401.
+        """
+
+    def marked(self, stream: str, marks: Collection[str]) -> frozenset[str]:
+        """Which of these marks earlier, committed pages of the stream have completed."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Reads records from the outside system."""
+
+    def read(self, stream: Stream, cursor: Cursor) -> Iterator[Page]:
+        """Yield what lies behind `cursor`, page by page, and stop where there is nothing more for now.
+
+        Called once per sync and stream, in a thread of its own. The hub may close the iterator at any page, and calls
+        again later with the cursor of the last page it committed: reading must go on from there and lose nothing.
+
+        Raises:
+            AuthError: the credentials are refused.
+            TransientError: the sync ends; what was committed stays; the next run goes on.
+            PermanentError: the sync ends and a person has to look.
+        """
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Writes records to the outside system."""
+
+    def write(self, batch: Batch) -> Receipt:
+        """Write the rows; refuse single rows in the receipt. Raising means that the whole batch failed.
+
+        The same batch (same id) may come twice; it must leave one effect.
+        """
+
+
+@runtime_checkable
+class ListSink(Protocol):
+    """Keeps a list of people in the outside system."""
+
+    def ensure(self, wanted: RemoteList, known: str | None) -> ListRef:
+        """Find the list, or create it, and make sure that its fields exist.
+
+        Args:
+            wanted: what the audience asks for.
+            known: the vendor's id from earlier runs, or None. A known list that is gone is a PermanentError that says
+                so, never silently a new list.
+        """
+
+    def apply(self, ref: ListRef, changes: ListChanges) -> Iterator[ListReceipt]:
+        """Carry out the changes in the fewest calls, yielding a receipt after each call.
+
+        Every key of every part ends in some receipt, confirmed or rejected, unless an error is raised; then the
+        outcome of what was not yet yielded is unknown, and the hub reads the list back.
+        """
+
+    def members(self, ref: ListRef, cursor: Cursor) -> Iterator[Page]:
+        """Read the list back: pages whose records are `{"remote_id": str}`, in a stable order."""
+
+
+@runtime_checkable
+class Pollable(Protocol):
+    """A list sink whose vendor works asynchronously."""
+
+    def poll(self, ref: ListRef, ticket: str) -> Iterator[ListReceipt]:
+        """The verdicts that are in; the last receipt carries the ticket again while some are not."""
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A connector that can try its credentials (`switchyard check --connect`, `doctor`)."""
+
+    def check(self) -> None:
+        """Make the cheapest call that proves the connection works, or raise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spec:
+    name: str
+    config: type[ConnectorConfig]
+    title: str = ""
+    limits: Callable[[Any], Limits] | None = None
+    account: Callable[[Any], str] | None = None
+    simulator: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec(_Spec):
+    """A source: its name, the model of its configuration, how to build it, its streams.
+
+    Args:
+        name: the connector's name in the configuration. A sink of the same plugin may share it.
+        config: the model of `connections.<name>.config`.
+        build: called with the checked configuration and a context.
+        streams: the streams there are.
+        title: one line for `switchyard connectors`.
+        limits, account: what the vendor allows, and the key of the account that it counts by, from the configuration.
+        simulator: "package.module:Class" of a stand-in for the vendor (see `switchyard.testing`).
+    """
+
+    build: Callable[[Any, Context], Source]
+    streams: tuple[Stream, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkSpec(_Spec):
+    """A sink for records. The arguments are those of `SourceSpec`."""
+
+    build: Callable[[Any, Context], Sink]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListSinkSpec(_Spec):
+    """A sink for lists of people. The arguments are those of `SourceSpec`."""
+
+    build: Callable[[Any, Context], ListSink]
+
+
+ConnectorSpec: TypeAlias = SourceSpec | SinkSpec | ListSinkSpec
