@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 
 from pydantic import BaseModel, ConfigDict
 
-from switchyard.api.records import JSON, Cursor, Page
+from switchyard.api.records import JSON, Cursor, Page, Reject
 from switchyard.api.sinks import Batch, ListChanges, ListReceipt, ListRef, Receipt, RemoteList
+from switchyard.api.transforms import DataType
 
 if TYPE_CHECKING:
     from switchyard.api.http import HttpClient
@@ -59,6 +60,8 @@ class Stream:
         mapping: the default mapping, as a user would write it in YAML; what a user writes is laid over it.
         group: fields by which the records of one thing stand together (the lines of an order). The source promises
             that all records of a group which one file holds come in one page.
+        fields: the fields of a record and their types where they are known beforehand, so that `switchyard check`
+            can type a mapping before the first record came. A field not named here counts as text.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Stream:
     mode: Literal["append", "upsert"] = "upsert"
     mapping: Mapping[str, JSON] = field(default_factory=dict)
     group: tuple[str, ...] = ()
+    fields: Mapping[str, DataType] = field(default_factory=dict)
 
 
 class Context(Protocol):
@@ -150,6 +154,24 @@ class Pollable(Protocol):
 
     def poll(self, ref: ListRef, ticket: str) -> Iterator[ListReceipt]:
         """The verdicts that are in; the last receipt carries the ticket again while some are not."""
+
+
+@runtime_checkable
+class Costed(Protocol):
+    """A list sink that knows what its vendor's calls hold, for plans and for comparing with what was spent."""
+
+    def calls(self, upsert: int, add: int, remove: int, held: int) -> int:
+        """The fewest calls that carry out changes of these sizes and read a list of `held` members back."""
+
+
+@runtime_checkable
+class Replayable(Protocol):
+    """A source that can read again what it once refused, after its configuration was mended."""
+
+    def replay(self, stream: Stream, rejects: Sequence[Reject], origin: str | None) -> Page:
+        """The records of these rejects, read anew: `Page.records` in the rejects' order, and in `Page.rejected` those
+        that are still refused. Only rejects whose record the source itself made are given; the cursor is ignored.
+        """
 
 
 @runtime_checkable

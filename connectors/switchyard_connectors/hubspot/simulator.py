@@ -1,0 +1,211 @@
+"""A stand-in for HubSpot's CRM API: contacts, properties, lists, sign-in and limits, on v3 and dated paths alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Unpack
+
+from switchyard.testing.simulator import (
+    Answer,
+    DailyQuota,
+    RateWindow,
+    Request,
+    Route,
+    Simulator,
+    SimulatorOptions,
+)
+from switchyard_connectors.hubspot.paths import PATHS, Paths
+from switchyard_connectors.hubspot.simulator_auth import STATIC, Auth, OAuthApp
+from switchyard_connectors.hubspot.simulator_contacts import Contacts
+from switchyard_connectors.hubspot.simulator_lists import Lists
+from switchyard_connectors.hubspot.simulator_portal import Portal, Problem
+from switchyard_connectors.hubspot.simulator_properties import Properties
+from switchyard_connectors.hubspot.simulator_search import Search
+from switchyard_connectors.hubspot.tiers import SEARCHES, TIERS, WINDOW, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account that is simulated.
+
+    Args:
+        tier: whose limits hold; None for no limits.
+        tokens: static bearer tokens that are good.
+        app: the app that may refresh OAuth tokens.
+        scopes: what tokens may do; None for everything.
+        daily: calls in a day, where not those of the tier.
+        per_call: members that one call may add and remove together. HubSpot documents no such limit.
+    """
+
+    tier: Tier | None = "enterprise"
+    tokens: Collection[str] = (STATIC,)
+    app: OAuthApp = field(default_factory=OAuthApp)
+    scopes: Collection[str] | None = None
+    daily: int | None = None
+    per_call: int = 100_000
+
+
+class HubSpotSimulator(Simulator):
+    """One HubSpot account.
+
+    `contacts`, `lists` and `properties` hold its state; what a person would do inside HubSpot is their methods, and
+    `edits` over the control API.
+    """
+
+    def __init__(self, account: Account = Account(), **options: Unpack[SimulatorOptions]) -> None:
+        super().__init__(**options)
+        self._portal = Portal(self.clock, self.random)
+        self.auth = Auth(self._portal, account.tokens, account.app, account.scopes)
+        self.properties = Properties(self._portal)
+        self.lists = Lists(self._portal, lambda record_id: self.contacts.live(record_id) is not None, account.per_call)
+        self.contacts = Contacts(self._portal, self.properties, self.lists.forget)
+        self._search = Search(self._portal, self.contacts)
+        self._limits = None if account.tier is None else _Limits(account.tier, account.daily)
+        for paths in PATHS.values():
+            self._register(paths)
+
+    def member_emails(self, name: str) -> set[str]:
+        """The main e-mails of the people on the list with this name."""
+        found = self.lists.named(name)
+        if found is None:
+            raise LookupError(f"no list named {name!r}")
+        contacts = (self.contacts.records[str(record_id)] for record_id in found.members)
+        return {contact.properties.get("email", "") for contact in contacts}
+
+    def admit(self, request: Request, route: Route) -> Answer | None:
+        if route.handler == self.auth.token:
+            return None
+        self.auth.check(request, route)
+        return self._limits.refusal(self._portal, route, self.clock()) if self._limits else None
+
+    def decorate(self, request: Request, route: Route, answer: Answer) -> Answer:
+        if self._limits is None or route.handler == self.auth.token:
+            return answer
+        headers = self._limits.headers(route, self.clock(), oauth=self.auth.by_oauth(request))
+        return Answer(answer.status, answer.body, {**headers, **answer.headers})
+
+    def not_found(self, _: Request) -> Answer:
+        return Answer(
+            404, "<html><head><title>Error 404 Not Found</title></head></html>", {"content-type": "text/html"}
+        )
+
+    def malformed(self, reason: str) -> Answer:
+        return self._portal.error(400, Problem("VALIDATION_ERROR", f"Invalid input JSON: {reason}"))
+
+    def state(self) -> dict[str, Any]:
+        lists = [
+            {
+                "id": entry.id,
+                "name": entry.name,
+                "size": len(entry.members),
+                "processing_type": entry.kind,
+                "deleted": entry.deleted is not None,
+            }
+            for entry in self.lists.lists.values()
+        ]
+        custom = sorted(name for name, known in self.properties.known.items() if not known["hubspotDefined"])
+        return {"contacts": len(self.contacts.records), "lists": lists, "properties": custom}
+
+    def edits(self) -> Mapping[str, Callable[..., Any]]:
+        return {
+            "create_contact": lambda values: self.contacts.add(values).id,
+            "update_contact": self.contacts.update,
+            "archive_contact": self.contacts.archive,
+            "merge_contacts": self.contacts.merge,
+            "erase_contact": self.contacts.erase,
+            "create_list": lambda name, kind="MANUAL": self.lists.add(name, kind).id,
+            "add_members": self.lists.put_on,
+            "remove_members": self.lists.take_off,
+            "rename_list": self.lists.rename,
+            "delete_list": self.lists.remove,
+            "expire_tokens": self.auth.expire,
+        }
+
+    def _register(self, paths: Paths) -> None:
+        self.route("POST", paths.oauth, self.auth.token)
+        for name in ("contacts", "contact", "0-1"):
+            self._register_contacts(f"{paths.objects}/{name}")
+        self._register_lists(paths.lists)
+        properties = f"{paths.properties}/{{object_type}}"
+        self.route("GET", properties, self.properties.list_all)
+        self.route("POST", properties, self.properties.create)
+        self.route("POST", f"{properties}/batch/create", self.properties.batch_create)
+        self.route("GET", f"{properties}/{{name}}", self.properties.get)
+
+    def _register_contacts(self, root: str) -> None:
+        contacts = self.contacts
+        self.route("GET", root, contacts.list_page)
+        self.route("POST", root, contacts.create_one)
+        self.route("POST", f"{root}/batch/read", contacts.batch_read)
+        self.route("POST", f"{root}/batch/create", contacts.batch_create)
+        self.route("POST", f"{root}/batch/update", contacts.batch_update)
+        self.route("POST", f"{root}/batch/upsert", contacts.batch_upsert)
+        self.route("POST", f"{root}/batch/archive", contacts.batch_archive)
+        self.route("POST", f"{root}/search", self._search.answer)
+        self.route("POST", f"{root}/merge", contacts.merge_call)
+        self.route("POST", f"{root}/gdpr-delete", contacts.erase_call)
+        self.route("GET", f"{root}/{{id}}", contacts.get_one)
+        self.route("PATCH", f"{root}/{{id}}", contacts.update_one)
+        self.route("DELETE", f"{root}/{{id}}", contacts.archive_one)
+
+    def _register_lists(self, root: str) -> None:
+        lists = self.lists
+        self.route("POST", root, lists.create)
+        self.route("GET", root, lists.get_many)
+        self.route("POST", f"{root}/search", lists.search)
+        self.route("GET", f"{root}/object-type-id/{{object_type}}/name/{{name}}", lists.get_by_name)
+        self.route("GET", f"{root}/records/{{object_type}}/{{record_id}}/memberships", lists.of_record)
+        self.route("GET", f"{root}/{{list_id}}", lists.get)
+        self.route("DELETE", f"{root}/{{list_id}}", lists.delete)
+        self.route("PUT", f"{root}/{{list_id}}/restore", lists.restore)
+        self.route("PUT", f"{root}/{{list_id}}/update-list-name", lists.rename_call)
+        members = f"{root}/{{list_id}}/memberships"
+        self.route("GET", members, lists.members)
+        self.route("DELETE", members, lists.clear)
+        self.route("GET", f"{members}/join-order", lists.members_by_joining)
+        self.route("PUT", f"{members}/add", lists.add_members)
+        self.route("PUT", f"{members}/remove", lists.remove_members)
+        self.route("PUT", f"{members}/add-and-remove", lists.add_and_remove)
+
+
+class _Limits:
+    """The three limits of a tier (vendor documentation, usage-guidelines). Searches count in a window of their own."""
+
+    def __init__(self, tier: Tier, daily: int | None) -> None:
+        self._rolling = RateWindow(TIERS[tier].calls, WINDOW)
+        self._searches = RateWindow(SEARCHES, 1.0)
+        self._daily = DailyQuota(TIERS[tier].daily if daily is None else daily)
+
+    def refusal(self, portal: Portal, route: Route, now: float) -> Answer | None:
+        if self._daily.remaining(now) <= 0:
+            return _policy(portal, "DAILY", "You have reached your daily limit.")
+        if _is_search(route):
+            if not self._searches.take(now):
+                problem = Problem("RATE_LIMITS", "You have reached your secondly limit.")
+                return portal.error(429, problem)
+        elif not self._rolling.take(now):
+            return _policy(portal, "TEN_SECONDLY_ROLLING", "You have reached your ten_secondly_rolling limit.")
+        self._daily.take(now)
+        return None
+
+    def headers(self, route: Route, now: float, *, oauth: bool) -> dict[str, str]:
+        values: dict[str, int] = {}
+        if not _is_search(route):
+            values |= {
+                "Max": self._rolling.calls,
+                "Remaining": self._rolling.remaining(now),
+                "Interval-Milliseconds": int(WINDOW * 1000),
+            }
+        if not oauth:
+            values |= {"Daily": self._daily.calls, "Daily-Remaining": self._daily.remaining(now)}
+        return {f"X-HubSpot-RateLimit-{name}": str(value) for name, value in values.items()}
+
+
+def _is_search(route: Route) -> bool:
+    return "/objects" in route.pattern and route.pattern.endswith("/search")
+
+
+def _policy(portal: Portal, name: str, message: str) -> Answer:
+    ids = {"correlationId": portal.correlation_id(), "requestId": portal.correlation_id()}
+    return Answer(429, {"status": "error", "message": message, "errorType": "RATE_LIMIT", "policyName": name, **ids})

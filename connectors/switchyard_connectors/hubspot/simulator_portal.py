@@ -1,0 +1,70 @@
+"""What the simulated resources of one HubSpot account share: a clock, randomness, and the shape of errors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from switchyard.testing.simulator import Answer, Refusal
+
+CONTACT_TYPE = "0-1"
+CONTACT_NAMES = frozenset({CONTACT_TYPE, "contact", "contacts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why one input is refused; `errors` are the details HubSpot gives per property."""
+
+    category: str
+    message: str
+    errors: Sequence[Mapping[str, Any]] = ()
+    context: Mapping[str, Sequence[str]] | None = None
+
+    @property
+    def status(self) -> int:
+        return {"CONFLICT": 409, "OBJECT_NOT_FOUND": 404}.get(self.category, 400)
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """The account. `clock` gives epoch seconds."""
+
+    clock: Callable[[], float]
+    random: random.Random
+
+    def now(self) -> str:
+        return iso(self.clock())
+
+    def error(self, status: int, problem: Problem) -> Answer:
+        """An error's body (vendor documentation, error-handling); every field but `status` may be absent."""
+        body: dict[str, Any] = {
+            "status": "error",
+            "message": problem.message,
+            "correlationId": self.correlation_id(),
+            "category": problem.category,
+        }
+        if problem.errors:
+            body["errors"] = list(problem.errors)
+        if problem.context:
+            body["context"] = dict(problem.context)
+        return Answer(status, body)
+
+    def invalid(self, message: str, **context: Sequence[str]) -> Refusal:
+        return Refusal(self.error(400, Problem("VALIDATION_ERROR", message, context=context)))
+
+    def absent(self, message: str) -> Refusal:
+        return Refusal(self.error(404, Problem("OBJECT_NOT_FOUND", message)))
+
+    def correlation_id(self) -> str:
+        digits = f"{self.random.getrandbits(128):032x}"
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+@lru_cache(maxsize=4_096)
+def iso(at: float) -> str:
+    """Epoch seconds as HubSpot writes instants."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,241 @@
+"""The list sink: finds or creates a list, changes who is on it, reads it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from switchyard.api import (
+    Context,
+    Cursor,
+    ListChanges,
+    ListReceipt,
+    ListRef,
+    Page,
+    PermanentError,
+    Rejection,
+    RemoteList,
+    TransientError,
+)
+from switchyard.api.http import CachedToken, json_of
+from switchyard.api.records import JSON
+from switchyard_connectors.hubspot import HubSpotConfig
+from switchyard_connectors.hubspot.memberships import change
+from switchyard_connectors.hubspot.oauth import TokenEndpoint
+from switchyard_connectors.hubspot.paths import PATHS
+from switchyard_connectors.hubspot.refusals import body_of, classify
+from switchyard_connectors.hubspot.upserts import BATCH, Upserts, rows_of
+
+_CONTACTS = "0-1"
+_PAGE = 250
+"""Members of one page of a list (vendor documentation, crm/lists)."""
+_EDITABLE = ("MANUAL", "SNAPSHOT")
+_NO_RECORD = Rejection("no_record", "no HubSpot record is known for the member, and none was to be written", True)
+
+
+class HubSpotLists:
+    """Contact lists of one HubSpot account. A `ListSink`, and `Checkable`."""
+
+    def __init__(self, config: HubSpotConfig, context: Context) -> None:
+        self._paths = PATHS[config.api]
+        self._batch = config.membership_batch
+        self._classify = classify(config.time_zone, lambda: datetime.now(UTC))
+        self._key_fields: dict[str, str] = {}
+        bearer: str | CachedToken
+        if config.oauth is not None:
+            endpoint = TokenEndpoint(
+                context.http(config.base_url), self._paths.oauth, config.oauth, context.workspace / "oauth"
+            )
+            bearer = CachedToken(endpoint.fetch)
+        else:
+            bearer = config.token.get_secret_value() if config.token else ""
+        self._http = context.http(config.base_url, bearer=bearer)
+
+    def check(self) -> None:
+        self._get(f"{self._paths.properties}/contacts/email")
+
+    def ensure(self, wanted: RemoteList, known: str | None) -> ListRef:
+        """Find or create the list and the properties.
+
+        Raises:
+            PermanentError: the known list is gone, the list cannot be edited, or a property cannot be written.
+        """
+        ref = self._by_id(known) if known is not None else self._by_name(wanted.name) or self._create(wanted.name)
+        self._key_fields[ref.id] = wanted.key_field
+        self._ensure_properties(wanted)
+        return ref
+
+    def apply(self, ref: ListRef, changes: ListChanges) -> Iterator[ListReceipt]:
+        """Upsert in calls of 100, then add and remove together in calls of `membership_batch`."""
+        key_field = self._key_fields.get(ref.id, "email")
+        rows, refused = rows_of(changes.upsert, key_field)
+        if refused:
+            yield ListReceipt(rejected=refused)
+        ids: dict[str, str] = {}
+        spare = max(64, len(rows) // BATCH)
+        for receipt in Upserts(key_field, self._post_contacts, spare).run(rows):
+            ids |= receipt.upserted
+            yield receipt
+        # One whose upsert was refused has its verdict, and stays off the list.
+        tried = {member.key for member in changes.upsert}
+        adds = {member.key: member.remote_id for member in changes.add if member.key not in tried}
+        adds |= {member.key: ids[member.key] for member in changes.add if member.key in ids}
+        removes = {member.key: member.remote_id for member in changes.remove}
+        if unknown := [key for part in (adds, removes) for key, record_id in part.items() if not record_id]:
+            yield ListReceipt(rejected=dict.fromkeys(unknown, _NO_RECORD))
+        yield from change(_known(adds), _known(removes), self._batch, lambda body: self._put_members(ref, body))
+
+    def members(self, ref: ListRef, cursor: Cursor) -> Iterator[Page]:
+        """Pages of 250 by rising record id. The cursor is `{"after": …}`, null behind the last page."""
+        after = cursor["after"] if cursor else ""
+        path = f"{self._paths.lists}/{ref.id}/memberships"
+        while after is not None:
+            answer = self._get(path, params={"limit": _PAGE, "after": after or None}, accept=(404,))
+            body = _object(self._present(ref.id, answer))
+            following = (body.get("paging") or {}).get("next") or {}
+            if following.get("after") == after:
+                raise PermanentError(f"the members of HubSpot list {ref.id} lead from page to page in a circle")
+            after = following.get("after")
+            records = [{"remote_id": str(row["recordId"])} for row in body.get("results") or ()]
+            yield Page(records=records, cursor={"after": after}, origin=path)
+
+    def _by_id(self, list_id: str) -> ListRef:
+        answer = self._get(f"{self._paths.lists}/{quote(list_id, safe='')}", accept=(404,))
+        return _usable(_list_of(self._present(list_id, answer)))
+
+    def _by_name(self, name: str) -> ListRef | None:
+        path = f"{self._paths.lists}/object-type-id/{_CONTACTS}/name/{quote(name, safe='')}"
+        answer = self._get(path, accept=(404,))
+        return None if answer.status_code == httpx.codes.NOT_FOUND else _usable(_list_of(answer))
+
+    def _create(self, name: str) -> ListRef:
+        body: JSON = {"name": name, "objectTypeId": _CONTACTS, "processingType": "MANUAL"}
+        answer = self._http.post(self._paths.lists, json=body, accept=(400, 409), classify=self._classify)
+        if not answer.is_success:
+            # Somebody may have taken the name a moment ago.
+            if ref := self._by_name(name):
+                return ref
+            category = body_of(answer).get("category", "no reason given")
+            raise PermanentError(f"HubSpot refuses to create the list ({category}); look at the audience's list name")
+        made = _list_of(answer)
+        return ListRef(str(made["listId"]), str(made.get("name", name)), created=True)
+
+    def _ensure_properties(self, wanted: RemoteList) -> None:
+        names = set(wanted.fields) | {wanted.key_field}
+        if names == {"email"}:
+            return
+        path = f"{self._paths.properties}/contacts"
+        found = self._properties(path)
+        key = wanted.key_field
+        if key != "email" and not found.get(key, {}).get("hasUniqueValue"):
+            raise PermanentError(
+                f"HubSpot has no contact property {key!r} with unique values, so it cannot be the key; "
+                "create it in HubSpot as a unique property"
+            )
+        fixed = sorted(name for name in names - {key} if name in found and _is_read_only(found[name]))
+        if fixed:
+            raise PermanentError(
+                f"HubSpot sets the contact properties {', '.join(fixed)} itself; take them out of the audience's fields"
+            )
+        if missing := sorted(names - found.keys()):
+            self._create_properties(path, missing)
+
+    def _properties(self, path: str) -> Mapping[str, Mapping[str, Any]]:
+        return {row["name"]: row for row in _object(self._get(path)).get("results") or ()}
+
+    def _create_properties(self, path: str, names: Sequence[str]) -> None:
+        """As text: what the values will be is not known here."""
+        inputs: list[JSON] = [
+            {
+                "name": name,
+                "label": name.replace("_", " ").capitalize(),
+                "type": "string",
+                "fieldType": "text",
+                "groupName": "contactinformation",
+            }
+            for name in names
+        ]
+        answer = self._http.post(
+            f"{path}/batch/create",
+            json={"inputs": inputs},
+            repeatable=True,
+            accept=(409,),
+            classify=self._classify,
+        )
+        if answer.status_code == httpx.codes.CONFLICT:
+            # Some were made meanwhile, or by an earlier try whose answer was lost; the others may be missing still.
+            if missing := sorted(set(names) - self._properties(path).keys()):
+                raise TransientError(f"HubSpot has not created the contact properties {', '.join(missing)} yet")
+            return
+        errors = _object(answer).get("errors") or []
+        categories = sorted({str(error.get("category")) for error in errors if error.get("category") != "CONFLICT"})
+        if categories:
+            raise PermanentError(
+                f"HubSpot refuses to create some of the contact properties {', '.join(names)} "
+                f"({', '.join(categories)}); create them in HubSpot or rename them in the audience"
+            )
+
+    def _post_contacts(self, operation: str, body: JSON) -> httpx.Response:
+        path = f"{self._paths.objects}/contacts/{operation}"
+        # Reading and upserting twice does no more than once.
+        return self._http.post(path, json=body, repeatable=True, accept=(400, 409), classify=self._classify)
+
+    def _put_members(self, ref: ListRef, body: JSON) -> Mapping[str, Any]:
+        path = f"{self._paths.lists}/{ref.id}/memberships/add-and-remove"
+        answer = self._http.put(path, json=body, accept=(404,), classify=self._classify)
+        return _object(self._present(ref.id, answer))
+
+    def _get(self, path: str, params: Mapping[str, Any] | None = None, accept: Sequence[int] = ()) -> httpx.Response:
+        return self._http.get(path, params=params, accept=accept, classify=self._classify)
+
+    def _present(self, list_id: str, answer: httpx.Response) -> httpx.Response:
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            raise _deleted(list_id)
+        return answer
+
+
+def _known(records: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: record_id for key, record_id in records.items() if record_id}
+
+
+def _object(answer: httpx.Response) -> Mapping[str, Any]:
+    body = json_of(answer)
+    if not isinstance(body, dict):
+        raise TransientError(f"{answer.request.method} on HubSpot answered JSON that is no object")
+    return body
+
+
+def _list_of(answer: httpx.Response) -> Mapping[str, Any]:
+    found = _object(answer).get("list")
+    if not isinstance(found, dict) or "listId" not in found:
+        raise TransientError("HubSpot answered a question for a list with something else")
+    return found
+
+
+def _usable(found: Mapping[str, Any]) -> ListRef:
+    list_id, kind, holds = str(found["listId"]), found.get("processingType"), found.get("objectTypeId", _CONTACTS)
+    if found.get("deletedAt"):
+        raise _deleted(list_id)
+    if kind not in _EDITABLE:
+        raise PermanentError(
+            f"HubSpot list {list_id} is {kind}: its own filters decide who is on it; "
+            "give the audience another list name"
+        )
+    if holds != _CONTACTS:
+        raise PermanentError(f"HubSpot list {list_id} does not hold contacts; give the audience another list name")
+    return ListRef(list_id, str(found.get("name", "")))
+
+
+def _deleted(list_id: str) -> PermanentError:
+    return PermanentError(
+        f"list {list_id} was deleted in HubSpot; restore it there (possible for 90 days), "
+        "or give the audience another list name to start a new one"
+    )
+
+
+def _is_read_only(found: Mapping[str, Any]) -> bool:
+    return bool(found.get("calculated") or (found.get("modificationMetadata") or {}).get("readOnlyValue"))

@@ -1,0 +1,199 @@
+"""Bringing contact records up to date: 100 to a call, every row with a verdict of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import httpx
+
+from switchyard.api import ListReceipt, Member, Rejection
+from switchyard.api.http import json_of
+from switchyard.api.records import JSON
+from switchyard_connectors.hubspot.refusals import body_of, context_of, rejection
+
+BATCH = 100
+"""Inputs of one batch call (vendor documentation, crm/objects/contacts)."""
+
+Post: TypeAlias = "Callable[[str, JSON], httpx.Response]"
+"""Posts a body to an operation of the contacts API, such as "batch/upsert"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A member as it is sent: `key` is the hub's, `value` that of the property by which HubSpot knows the person."""
+
+    key: str
+    value: str
+    remote_id: str | None
+    properties: Mapping[str, str]
+
+
+def rows_of(members: Iterable[Member], key_field: str) -> tuple[list[Row], dict[str, Rejection]]:
+    """The rows to send, and those refused before any call.
+
+    Two rows for one person in a call make HubSpot refuse the whole call, so of those with the same key the later stays.
+    """
+    rows: dict[str, Row] = {}
+    rejected: dict[str, Rejection] = {}
+    for member in members:
+        value = _text(member.fields.get(key_field)).strip()
+        if key_field == "email":
+            value = value.lower()
+        if not value:
+            rejected[member.key] = Rejection("missing_key", f"the member has no {key_field}")
+            continue
+        if earlier := rows.pop(value.lower(), None):
+            rejected[earlier.key] = Rejection("duplicate_key", f"another member has the same {key_field}")
+        # By e-mail, the address is left out: where it is an additional one of the contact, it must not become the
+        # main one. Any other key is sent, so that the answer has it.
+        properties = {
+            name: _text(given) for name, given in member.fields.items() if name != key_field or key_field != "email"
+        }
+        rows[value.lower()] = Row(member.key, value, member.remote_id, properties)
+    return list(rows.values()), rejected
+
+
+class Upserts:
+    """Creates or updates the records of rows.
+
+    Args:
+        key_field: the property by which HubSpot knows a person.
+        post: how to call.
+        spare: calls beyond the fewest that may be spent on finding the bad rows of calls refused as a whole.
+    """
+
+    def __init__(self, key_field: str, post: Post, spare: int = 64) -> None:
+        self._key_field = key_field
+        self._post = post
+        self._spare = spare
+
+    def run(self, rows: Sequence[Row]) -> Iterator[ListReceipt]:
+        """Send the rows; a receipt after each call. Every row ends in exactly one of them."""
+        for start in range(0, len(rows), BATCH):
+            yield from self._send(rows[start : start + BATCH])
+
+    def _send(self, rows: Sequence[Row]) -> Iterator[ListReceipt]:
+        # With a trace id on every input HubSpot writes the good ones and names the bad ones; without, one bad input
+        # refuses them all.
+        inputs: list[JSON] = [
+            {
+                "id": row.value,
+                "idProperty": self._key_field,
+                "properties": dict(row.properties),
+                "objectWriteTraceId": str(index),
+            }
+            for index, row in enumerate(rows)
+        ]
+        answer = self._post("batch/upsert", {"inputs": inputs})
+        if answer.is_success:
+            yield self._verdicts(rows, json_of(answer))
+        else:
+            yield from self._without_the_bad(rows, body_of(answer))
+
+    def _without_the_bad(self, rows: Sequence[Row], body: Mapping[str, Any]) -> Iterator[ListReceipt]:
+        """The whole call was refused and nothing was written: leave out whom the refusal names, else try halves."""
+        bad = _named(rows, [body, *_dicts(body.get("errors"))])
+        if len(rows) == 1 or _concerns_all(rows, body):
+            bad = dict.fromkeys(range(len(rows)), rejection(body))
+        elif self._spare <= 0:
+            bad = dict.fromkeys(range(len(rows)), replace(rejection(body), retryable=True))
+        if bad:
+            yield ListReceipt(rejected={rows[index].key: why for index, why in bad.items()})
+            parts = [[row for index, row in enumerate(rows) if index not in bad]]
+        else:
+            half = len(rows) // 2
+            parts = [list(rows[:half]), list(rows[half:])]
+        for part in filter(None, parts):
+            self._spare -= 1
+            yield from self._send(part)
+
+    def _verdicts(self, rows: Sequence[Row], body: Any) -> ListReceipt:
+        """Match an answer to its rows. Results come in no order; a record merged away is in none of the parts."""
+        results = _dicts(body.get("results") if isinstance(body, dict) else None)
+        errors = _dicts(body.get("errors") if isinstance(body, dict) else None)
+        bad = _named(rows, errors)
+        rejected = {rows[index].key: why for index, why in bad.items()}
+        good = [row for index, row in enumerate(rows) if index not in bad]
+        by_trace = {str(index): row for index, row in enumerate(rows) if index not in bad}
+        by_value = {row.value.lower(): row for row in good}
+        by_id = {row.remote_id: row for row in good if row.remote_id is not None}
+        upserted: dict[str, str] = {}
+        ids = [str(result["id"]) for result in results if result.get("id")]
+        for result in results:
+            record_id = str(result.get("id") or "")
+            answered = _text(_properties(result).get(self._key_field)).strip().lower()
+            trace = str(result.get("objectWriteTraceId") or "")
+            row = by_trace.get(trace) or by_value.get(answered) or by_id.get(record_id)
+            if row is not None and record_id:
+                upserted[row.key] = record_id
+        silent = [row for row in good if row.key not in upserted]
+        if silent and ids and self._key_field == "email":
+            upserted |= self._by_additional_address(silent, ids)
+        reason = "HubSpot's answer does not mention the record; it may have been merged into another"
+        for row in silent:
+            if row.key not in upserted:
+                rejected[row.key] = Rejection("no_answer", reason, retryable=True)
+        return ListReceipt(upserted=upserted, rejected=rejected)
+
+    def _by_additional_address(self, rows: Sequence[Row], ids: Sequence[str]) -> dict[str, str]:
+        """Rows whose address is not the main one of their contact: the answer names the main one only."""
+        inputs: list[JSON] = [{"id": record_id} for record_id in dict.fromkeys(ids)]
+        body = json_of(self._post("batch/read", {"properties": ["hs_additional_emails"], "inputs": inputs}))
+        owner = {
+            address.strip().lower(): str(result["id"])
+            for result in _dicts(body.get("results") if isinstance(body, dict) else None)
+            if result.get("id")
+            for address in _text(_properties(result).get("hs_additional_emails")).split(";")
+        }
+        return {row.key: owner[row.value] for row in rows if row.value in owner}
+
+
+def _named(rows: Sequence[Row], errors: Iterable[Mapping[str, Any]]) -> dict[int, Rejection]:
+    """The rows that errors name, by trace id or by the value they were sent with."""
+    by_value = {row.value.lower(): index for index, row in enumerate(rows)}
+    named: dict[int, Rejection] = {}
+    for error in errors:
+        context = context_of(error)
+        traces = [int(trace) for trace in _strings(context.get("objectWriteTraceId")) if trace.isdecimal()]
+        values = [by_value.get(value.strip().lower()) for value in _strings(context.get("ids"))]
+        for index in [*traces, *(each for each in values if each is not None)]:
+            if index < len(rows):
+                named[index] = rejection(error)
+    return named
+
+
+def _concerns_all(rows: Sequence[Row], body: Mapping[str, Any]) -> bool:
+    """Whether the refusal is about a property that does not exist and every row has it: trying halves is in vain."""
+    unknown = {
+        name
+        for error in _dicts(body.get("errors"))
+        if error.get("code") == "PROPERTY_DOESNT_EXIST"
+        for name in _strings(context_of(error).get("propertyName"))
+    }
+    return bool(unknown) and all(unknown & row.properties.keys() for row in rows)
+
+
+def _dicts(value: Any) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _strings(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+def _properties(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    properties = result.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def _text(value: Any) -> str:
+    """A value as HubSpot takes it: text; "" clears; several choices are joined by ";"."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ";".join(_text(each) for each in value)
+    return str(value)

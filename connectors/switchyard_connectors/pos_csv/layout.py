@@ -1,0 +1,133 @@
+"""The header line: which delimiter, and which column plays which role."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from switchyard_connectors.pos_csv.config import FIELDS, ROLES, FileRefused, PosCsvConfig
+from switchyard_connectors.pos_csv.scan import Grammar, Place, scan
+from switchyard_connectors.pos_csv.snapshot import Text
+
+_DELIMITERS = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the lines of one file are written.
+
+    Args:
+        grammar: delimiter and quote.
+        width: columns of every line.
+        roles: role → its column, from 0.
+        kept: name in the page → its column, for all that has no role.
+        first: where the first line after the header begins.
+    """
+
+    grammar: Grammar
+    width: int
+    roles: Mapping[str, int]
+    kept: Mapping[str, int]
+    first: Place
+
+
+def layout(text: Text, config: PosCsvConfig) -> Layout:
+    """Read the header. A delimiter that is not declared is the one under which the header has every required name.
+
+    Raises:
+        FileRefused: there is no header, a required header is missing, two headers are the same, or the delimiter is
+            not clear.
+    """
+    candidates = (config.delimiter,) if config.delimiter else _DELIMITERS
+    found = {delimiter: _header(text, delimiter, config) for delimiter in candidates}
+    fitting = [delimiter for delimiter, (headers, _) in found.items() if not _missing(headers, config)]
+    if len(fitting) > 1:
+        raise FileRefused(f"the delimiter is not clear: {' or '.join(map(repr, fitting))}; declare `delimiter`", line=1)
+    best = fitting[0] if fitting else max(found, key=lambda delimiter: len(found[delimiter][0]))
+    headers, first = found[best]
+    if missing := _missing(headers, config):
+        raise FileRefused(f"the header has no column {' and no column '.join(missing)}", line=1)
+    roles = _roles(headers, config)
+    grammar = Grammar(ord(best), ord(config.quote) if config.quote else None)
+    return Layout(grammar, len(headers), roles, _kept(headers, roles, config), first)
+
+
+def snake_case(header: str) -> str:
+    """A header as a column name: `CustomerID` becomes customer_id, `Qty (kg)` qty_kg."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", header)
+    name = re.sub(r"\W+", "_", spaced).strip("_").lower()
+    name = re.sub(r"__+", "_", name)
+    return f"n{name}" if name[:1].isdigit() else name
+
+
+def _header(text: Text, delimiter: str, config: PosCsvConfig) -> tuple[list[str], Place]:
+    text.file.seek(text.start)
+    data = text.file.read(config.max_record_bytes + 2)
+    final = len(data) < config.max_record_bytes + 2
+    records = scan(data, Grammar(ord(delimiter), ord(config.quote) if config.quote else None), final=final)
+    for index, (start, end) in enumerate(zip(records.start.tolist(), records.end.tolist(), strict=True)):
+        if start == end:
+            continue
+        line = data[start:end].decode("utf-8")
+        if config.quote:
+            cells = next(csv.reader([line], delimiter=delimiter, quotechar=config.quote))
+        else:
+            cells = line.split(delimiter)
+        after = index + 1
+        place = (
+            Place(text.start + int(records.start[after]), 1 + int(records.line[after]))
+            if after < len(records.start)
+            else Place(text.start + records.consumed, 1 + records.lines)
+        )
+        return [cell.strip() for cell in cells], place
+    raise FileRefused("the file has no header line", line=1, byte=0)
+
+
+def _fold(header: str) -> str:
+    return header.strip().casefold()
+
+
+def _missing(headers: Sequence[str], config: PosCsvConfig) -> list[str]:
+    present = {_fold(header) for header in headers}
+    wanted = [*config.columns.values(), *config.extra.values()]
+    if "order_id" not in config.columns:
+        wanted.append("order_id")
+    if not {"sold_at", "date"} & config.columns.keys() and "date" not in present:
+        wanted.append("sold_at")
+    return [repr(header) for header in dict.fromkeys(wanted) if _fold(header) not in present]
+
+
+def _roles(headers: Sequence[str], config: PosCsvConfig) -> dict[str, int]:
+    columns = {_fold(header): index for index, header in enumerate(headers)}
+    doubled = [name for name, count in Counter(map(_fold, headers)).items() if count > 1 and name]
+    if doubled:
+        raise FileRefused(f"the header names {', '.join(map(repr, doubled))} more than once", line=1)
+    # A role that is not configured belongs to the header of its own name, unless that header has another use.
+    used = {_fold(header) for header in [*config.columns.values(), *config.extra.values()]}
+    roles = {role: columns[_fold(header)] for role, header in config.columns.items()}
+    for role in ROLES:
+        if role not in roles and role in columns and role not in used:
+            roles[role] = columns[role]
+    if "date" in config.columns or "sold_at" not in roles:
+        roles.pop("sold_at", None)
+    else:
+        roles.pop("date", None)
+        roles.pop("time", None)
+    return {str(role): column for role, column in roles.items()}
+
+
+def _kept(headers: Sequence[str], roles: Mapping[str, int], config: PosCsvConfig) -> dict[str, int]:
+    named = {_fold(header): name for name, header in config.extra.items()}
+    kept: dict[str, int] = {}
+    for column, header in enumerate(headers):
+        if column in roles.values() and _fold(header) not in named:
+            continue
+        name = named.get(_fold(header)) or snake_case(header) or f"column_{column + 1}"
+        if name in kept or name in FIELDS:
+            what = "the role of that name" if name in FIELDS else "another column"
+            raise FileRefused(f"header {header!r} would be {name}, as is {what}; name it under `extra`", line=1)
+        kept[name] = column
+    return kept

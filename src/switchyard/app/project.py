@@ -1,0 +1,119 @@
+"""A project: its configuration joined with the plugins, and checked as far as that goes without the store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from switchyard.api.connectors import ConnectorConfig, SourceSpec, Stream
+from switchyard.api.errors import ConfigError
+from switchyard.api.transforms import Definition, ProfileTransformSpec, RecordTransform
+from switchyard.config import Connection, Loaded, load
+from switchyard.config.errors import Problems
+from switchyard.plugins.manager import load_plugins
+from switchyard.plugins.registry import Registry
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a project's folder says, with its plugins."""
+
+    loaded: Loaded
+    registry: Registry
+
+    @property
+    def folder(self) -> Path:
+        return self.loaded.folder
+
+    @cached_property
+    def connections(self) -> Mapping[str, Connection]:
+        return {name: each for name, each in self.loaded.project.connections.items() if each.enabled}
+
+    def connection(self, name: str) -> Connection:
+        """Raises ConfigError where there is none of that name, or it is switched off."""
+        if name not in self.loaded.project.connections:
+            raise ConfigError(
+                f"there is no connection '{name}'; known: {', '.join(sorted(self.connections)) or 'none'}"
+            )
+        if name not in self.connections:
+            raise ConfigError(
+                f"connection '{name}' is switched off; remove `enabled: false`", key=f"connections.{name}"
+            )
+        return self.connections[name]
+
+    def config(self, name: str) -> ConnectorConfig:
+        """A connection's own configuration, checked by its connector's model."""
+        model = self.registry.config_model(self.connection(name).connector)
+        return self.loaded.validate(("connections", name, "config"), model)
+
+    @cached_property
+    def sources(self) -> Mapping[str, SourceSpec]:
+        """Connection → its source, for those that have one."""
+        return {
+            name: self.registry.source(each.connector)
+            for name, each in self.connections.items()
+            if "source" in self.registry.families(each.connector)
+        }
+
+    def streams(self, name: str) -> Sequence[Stream]:
+        """The streams of a connection that are switched on.
+
+        Raises:
+            ConfigError: the configuration names a stream that the connector does not have.
+        """
+        spec, configured = self.sources[name], self.connection(name).streams
+        known = {stream.name: stream for stream in spec.streams}
+        for stream in configured:
+            if stream not in known:
+                message = f"connector '{spec.name}' has no stream '{stream}'; known: {', '.join(known)}"
+                raise self.loaded.error(message, ("connections", name, "streams", stream))
+        return [each for each in spec.streams if each.name not in configured or configured[each.name].enabled]
+
+    def transforms(self, name: str, stream: Stream) -> list[RecordTransform]:
+        """The record transforms of a stream, built, in the order written."""
+        configured = self.connection(name).streams.get(stream.name)
+        built = []
+        for transform in configured.transforms if configured else ():
+            spec = self.registry.record_transform(transform)
+            path = ("connections", name, "streams", stream.name, "transforms", transform)
+            built.append(spec.build(self.loaded.validate(path, spec.config)))
+        return built
+
+    def definitions(self) -> list[tuple[ProfileTransformSpec, list[Definition]]]:
+        """Every profile transform that has definitions, with them."""
+        found = [
+            (spec, [each for each in self.loaded.definitions if spec.key in each.body])
+            for spec in self.registry.profile_transforms()
+        ]
+        return [(spec, definitions) for spec, definitions in found if definitions]
+
+    def check(self) -> None:
+        """Check all that needs no data.
+
+        Raises:
+            ConfigErrors: everything that is wrong.
+        """
+        problems = Problems()
+        for name in self.connections:
+            with problems.collect():
+                self.config(name)
+            with problems.collect():
+                for stream in self.streams(name) if name in self.sources else ():
+                    self.loaded.mapping(name, stream)
+                    self.transforms(name, stream)
+        for name, audience in self.loaded.project.audiences.items():
+            with problems.collect():
+                self.registry.list_sink(self.connection(audience.connection).connector)
+            if audience.segment not in {each.name for each in self.loaded.definitions}:
+                problems.add(self.loaded.error(f"no segment '{audience.segment}'", ("audiences", name, "segment")))
+        problems.raise_if_any()
+
+
+def open_project(folder: Path) -> Project:
+    """Load a project's plugins and configuration.
+
+    Raises:
+        ConfigError: something in it is wrong, with the place.
+    """
+    registry = Registry(load_plugins(folder))
+    return Project(load(folder, registry.resolve_secret, registry.definition_keys or ("segment",)), registry)

@@ -1,0 +1,87 @@
+"""Syncs: sources read into the store and the log."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from switchyard.api.connectors import Stream
+from switchyard.api.errors import ConfigError, SwitchyardError
+from switchyard.app.hub import Hub
+from switchyard.pipeline.intake import Counts
+from switchyard.pipeline.sync import Stretch, sync
+from switchyard.store import names, runs
+
+Answer = dict[str, Any]
+Progress = Callable[[str, Mapping[str, Any]], None]
+"""Called with what is being done, and how far it is."""
+
+
+def sync_connection(
+    hub: Hub, connection: str, stream: str | None = None, full: bool = False, progress: Progress = lambda *_: None
+) -> list[Answer]:
+    """Sync one stream of a connection, or all: from where each was left, or with `full` from the beginning.
+
+    A stream that fails does not keep the others from their turn; its answer holds the error.
+    """
+    if connection not in hub.project.sources:
+        hub.project.connection(connection)
+        raise ConfigError(f"connection '{connection}' has nothing to read; its connector is no source")
+    streams = hub.project.streams(connection)
+    if stream is not None:
+        chosen = [each for each in streams if each.name == stream]
+        if not chosen:
+            known = ", ".join(each.name for each in streams) or "none"
+            raise ConfigError(f"connection '{connection}' has no stream '{stream}'; known: {known}")
+        streams = chosen
+    return [_sync(hub, connection, each, full, progress) for each in streams]
+
+
+def sync_all(hub: Hub, progress: Progress = lambda *_: None) -> list[Answer]:
+    """Sync every stream of every connection that is a source."""
+    return [answer for name in hub.project.sources for answer in sync_connection(hub, name, progress=progress)]
+
+
+def _sync(hub: Hub, connection: str, stream: Stream, full: bool, progress: Progress) -> Answer:
+    name = f"{connection}/{stream.name}"
+    mapper = hub.mapper(connection, stream)
+    with hub.database.write() as session:
+        row = names.stream(session, connection, stream.name)
+        stream_id, cursor = row.id, None if full else row.cursor
+        run_id = runs.started(session, "sync", name)
+    hub.project.registry.observe("switchyard_run_started", kind="sync", name=name)
+    counts, error = Counts(), None
+
+    def count(done: Counts, origin: str | None) -> None:
+        nonlocal counts
+        counts = done
+        progress(name, {"read": done.read, "origin": origin})
+
+    try:
+        with hub.source(connection, full) as source:
+            sync(hub.intake, Stretch(source, mapper, run_id, stream_id, cursor), count)
+    except SwitchyardError as failed:
+        error = failed
+    flushed(hub)
+    with hub.database.write() as session:
+        runs.finished(session, run_id, {}, runs.FAILED if error else runs.DONE, _said(hub, error))
+    counted = _named(counts)
+    hub.project.registry.observe(
+        "switchyard_run_finished", kind="sync", name=name, counts=counted, error=_said(hub, error)
+    )
+    failure = {"error": _said(hub, error), "exit_code": error.exit_code} if error else {}
+    return {"connection": connection, "stream": stream.name, **counted, **failure}
+
+
+def flushed(hub: Hub) -> None:
+    """Move what is young enough to be many into files, and keep the files few."""
+    hub.log.flush(hub.project.loaded.project.hub.flush_rows)
+    hub.log.compact()
+
+
+def _named(counts: Counts) -> Answer:
+    values = asdict(counts)
+    return {"duplicates" if name == "duplicate" else name: value for name, value in values.items()}
+
+
+def _said(hub: Hub, error: SwitchyardError | None) -> str | None:
+    return hub.project.loaded.secrets.redact(str(error)) if error else None

@@ -1,0 +1,221 @@
+"""The working database: one DuckDB file with profiles as typed columns and current memberships.
+
+It is derived. Deleted, or behind the store, it is brought up from the store and the event log; nothing is true only
+here. One process has it open at a time.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sqlmodel import Session, select
+
+from switchyard.eventlog.snapshot import Snapshot
+from switchyard.eventlog.types import duckdb_type
+from switchyard.store import bulk, names
+from switchyard.store.database import Database
+from switchyard.store.tables import Page
+
+Integers = NDArray[np.int64]
+
+_SUBJECTS = pa.schema([("id", pa.int64()), ("profile_id", pa.int64()), ("attributes", pa.string())])
+_IDENTIFIERS = pa.schema(
+    [("kind_id", pa.int64()), ("value", pa.string()), ("profile_id", pa.int64()), ("rank", pa.int64())]
+)
+_SUBJECT = "SELECT s.id, s.profile_id, s.attributes"
+# The newest evidence wins, and within a page the last line.
+_IDENTIFIER = "SELECT i.kind_id, i.value, s.profile_id, i.page_id * 100000000 + coalesce(i.line, 0)"
+_UNSHARED = (
+    "LEFT JOIN shared_value v ON v.kind_id = i.kind_id AND v.value = i.value "
+    "WHERE v.value IS NULL AND s.profile_id IS NOT NULL"
+)
+_MEMBERS = (
+    "FROM {keys} k JOIN subject s ON s.profile_id = k.value AND s.profile_id <> s.id",
+    "FROM {keys} k JOIN subject s ON s.id = k.value AND s.profile_id = s.id",
+)
+_FEW = 20_000
+"""Up to so many changed profiles are brought up one by one; more, and everything is read again in one go."""
+
+
+class WorkingDatabase:
+    """Profiles and memberships in columns.
+
+    Tables: `subject_profile` (subject_id, profile_id), `profile` (profile_id, a column per attribute and per
+    identifier kind), `membership` (segment, profile_id, entered_at).
+    """
+
+    def __init__(self, path: Path, database: Database) -> None:
+        self._path = path
+        self._database = database
+        self.connection = _opened(path)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def refresh(self, attributes: Mapping[str, str]) -> int:
+        """Bring profiles up to the last committed page. Returns how many subjects were read.
+
+        Args:
+            attributes: attribute → its type; a new one rebuilds the table.
+        """
+        with self._database.read() as session:
+            kinds = {name: id for name, id in names.known_kinds(session).items() if name not in attributes}
+            shape = repr((sorted(attributes.items()), sorted(kinds)))
+            last, same = int(self._text("page") or 0), self._text("shape") == shape
+            pages = session.exec(select(Page.id, Page.changed).where(Page.id > last).order_by(Page.id)).all()  # type: ignore[arg-type]  # SQLModel types a column as its value
+            if same and not pages:
+                return 0
+            packed = [np.frombuffer(changed, "<i8") for _, changed in pages]
+            changed = np.unique(np.concatenate(packed)).astype(np.int64) if packed else np.empty(0, np.int64)
+            few = same and last > 0 and len(changed) <= _FEW
+            subjects, identifiers = _of(session, changed) if few else _all(session)
+        with self._transaction():
+            if few:
+                self._forget(changed, subjects)
+            else:
+                self._empty(attributes, kinds)
+            self._fill(subjects, identifiers, attributes, kinds)
+            self._set("page", str(pages[-1][0] if pages else last))
+            self._set("shape", shape)
+        return int(subjects.num_rows)
+
+    def columns(self) -> dict[str, str]:
+        """The columns of `profile` but its id, with their DuckDB types."""
+        rows = self.connection.execute("SELECT column_name, column_type FROM (DESCRIBE profile)").fetchall()
+        return {name: type for name, type in rows if name != "profile_id"}
+
+    def memberships_as_of(self, mark: str, snapshot: Snapshot) -> None:
+        """Make sure that `membership` is what the membership log says.
+
+        Args:
+            mark: names the log's state; a table written under another mark is read again from `snapshot`.
+        """
+        if self._text("memberships") == mark:
+            return
+        snapshot.view(self.connection, "membership", "", None, "membership_log")
+        with self._transaction():
+            self.connection.execute("DELETE FROM membership")
+            self.connection.execute(
+                'INSERT INTO membership SELECT segment, profile_id, arg_max("at", run_id) FROM membership_log '
+                "GROUP BY segment, profile_id HAVING arg_max(entered, run_id)"
+            )
+            self._set("memberships", mark)
+        self.connection.execute("DROP VIEW membership_log")
+
+    def change_memberships(self, changes: pa.Table, mark: str) -> None:
+        """Apply committed changes: `segment`, `profile_id`, `entered`, `at`."""
+        self.connection.register("changes", changes)
+        with self._transaction():
+            self.connection.execute(
+                "DELETE FROM membership m USING changes c WHERE m.segment = c.segment AND m.profile_id = c.profile_id"
+            )
+            self.connection.execute(
+                'INSERT INTO membership SELECT segment, profile_id, "at" FROM changes WHERE entered'
+            )
+            self._set("memberships", mark)
+        self.connection.unregister("changes")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def _empty(self, attributes: Mapping[str, str], kinds: Mapping[str, int]) -> None:
+        typed = [f'"{name}" {duckdb_type(type)}' for name, type in attributes.items()]
+        typed += [f'"{kind}" VARCHAR' for kind in kinds]
+        self.connection.execute("CREATE OR REPLACE TABLE subject_profile (subject_id BIGINT, profile_id BIGINT)")
+        self.connection.execute(f"CREATE OR REPLACE TABLE profile ({', '.join(['profile_id BIGINT', *typed])})")
+
+    def _forget(self, profiles: Integers, subjects: pa.Table) -> None:
+        self.connection.register("gone", pa.table({"id": profiles}))
+        self.connection.register("moved", subjects.select(["id"]))
+        self.connection.execute("DELETE FROM profile p USING gone g WHERE p.profile_id = g.id")
+        self.connection.execute("DELETE FROM subject_profile p USING gone g WHERE p.profile_id = g.id")
+        # A subject that moved may still stand under a profile that no page named.
+        self.connection.execute("DELETE FROM subject_profile p USING moved s WHERE p.subject_id = s.id")
+        self.connection.unregister("gone")
+        self.connection.unregister("moved")
+
+    def _fill(
+        self, subjects: pa.Table, identifiers: pa.Table, attributes: Mapping[str, str], kinds: Mapping[str, int]
+    ) -> None:
+        self.connection.register("subjects", subjects)
+        self.connection.register("identifiers", identifiers)
+        said = "".join(f', {_newest(name, type)} AS "{name}"' for name, type in attributes.items())
+        shown = "".join(f', {_chosen(number)} AS "{kind}"' for kind, number in kinds.items())
+        self.connection.execute("INSERT INTO subject_profile SELECT id, profile_id FROM subjects ORDER BY id")
+        self.connection.execute(
+            f"""
+            INSERT INTO profile BY NAME
+            SELECT * FROM (SELECT profile_id{said} FROM subjects GROUP BY profile_id)
+            LEFT JOIN (SELECT profile_id{shown} FROM identifiers GROUP BY profile_id) USING (profile_id)
+            ORDER BY profile_id
+            """
+        )
+        self.connection.unregister("subjects")
+        self.connection.unregister("identifiers")
+
+    def _text(self, name: str) -> str | None:
+        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
+        return str(row[0]) if row else None
+
+    def _set(self, name: str, value: str) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value])
+
+
+def _opened(path: Path) -> duckdb.DuckDBPyConnection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = duckdb.connect(path)
+    except duckdb.SerializationException:
+        # Written by another DuckDB: what is derived is derived again.
+        path.unlink()
+        connection = duckdb.connect(path)
+    connection.execute(
+        """
+        SET TimeZone = 'UTC';
+        CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR);
+        CREATE TABLE IF NOT EXISTS membership (segment VARCHAR, profile_id BIGINT, entered_at TIMESTAMP);
+        """
+    )
+    return connection
+
+
+def _newest(name: str, type: str) -> str:
+    """The value that was said last among a profile's subjects, as its type."""
+    value, at = (
+        f"""json_extract_string(attributes, '$."{name}"[0]')""",
+        f"""json_extract(attributes, '$."{name}"[1]')""",
+    )
+    return f"TRY_CAST(arg_max({value}, CAST({at} AS BIGINT)) AS {duckdb_type(type)})"
+
+
+def _chosen(kind: int) -> str:
+    """The value of a kind that a profile shows: the one seen last."""
+    return f"arg_max(value, rank) FILTER (kind_id = {kind})"
+
+
+def _all(session: Session) -> tuple[pa.Table, pa.Table]:
+    subjects = bulk.select(session, f"{_SUBJECT} FROM subject s WHERE s.profile_id IS NOT NULL", _SUBJECTS)
+    joined = "FROM identifier i JOIN subject s ON s.id = i.subject_id"
+    return subjects, bulk.select(session, f"{_IDENTIFIER} {joined} {_UNSHARED}", _IDENTIFIERS)
+
+
+def _of(session: Session, profiles: Integers) -> tuple[pa.Table, pa.Table]:
+    keys = pa.array(profiles)
+    subjects = [bulk.matching(session, f"{_SUBJECT} {members}", keys, _SUBJECTS) for members in _MEMBERS]
+    joined = "JOIN identifier i ON i.subject_id = s.id"
+    identifiers = [
+        bulk.matching(session, f"{_IDENTIFIER} {members} {joined} {_UNSHARED}", keys, _IDENTIFIERS)
+        for members in _MEMBERS
+    ]
+    return pa.concat_tables(subjects), pa.concat_tables(identifiers)

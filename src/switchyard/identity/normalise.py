@@ -1,0 +1,141 @@
+"""One spelling per identifier value, so that equal things are equal texts. Vectorised: a column in, a column out.
+
+A value that cannot be one of its kind becomes NULL: it identifies nobody.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import phonenumbers
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from switchyard.api.errors import ConfigError
+
+_LABEL = r"[a-z0-9\x{80}-\x{10ffff}]([a-z0-9\x{80}-\x{10ffff}-]*[a-z0-9\x{80}-\x{10ffff}])?"
+_EMAIL = rf"^[^\s@<>,;:\"()\[\]\\]+@({_LABEL}\.)+{_LABEL}$"
+_LONGEST = 320
+"""Characters of the longest e-mail address there can be (RFC 3696 erratum 1690: 64 + 1 + 255)."""
+
+
+def normalised(kind: str, values: pa.ChunkedArray, region: str | None, connection: str) -> pa.ChunkedArray:
+    """The values of one identifier kind in their one spelling.
+
+    Args:
+        kind: `email`, `phone` (E.164), `loyalty_card` and others (trimmed, upper case, no blanks or hyphens),
+            `source_key` (the connection's own id of a person, told apart by the connection's name).
+        values: texts, NULL where there is none.
+        region: the country (ISO 3166) whose rules apply to phone numbers without a country code; None: such
+            numbers identify nobody.
+        connection: the connection's name.
+    """
+    trimmed = _emptied(pc.utf8_trim_whitespace(values))
+    if kind == "email":
+        return _email(trimmed)
+    if kind == "phone":
+        return _phone(trimmed, region)
+    if kind == "source_key":
+        return pc.binary_join_element_wise(pa.scalar(connection), trimmed, "/")
+    return _emptied(pc.replace_substring_regex(pc.utf8_upper(trimmed), r"[\s-]+", ""))
+
+
+def _emptied(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(pc.binary_length(values), 0), pa.scalar(None, pa.string()), values)
+
+
+def _email(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    lowered = pc.utf8_lower(values)
+    fits = pc.and_(pc.match_substring_regex(lowered, _EMAIL), pc.less_equal(pc.utf8_length(lowered), _LONGEST))
+    return pc.if_else(fits, lowered, pa.scalar(None, pa.string()))
+
+
+def _phone(values: pa.ChunkedArray, region: str | None) -> pa.ChunkedArray:
+    """Numbers of the region by its own pattern, in columns; the rest (foreign, extensions) one unique value at a time."""
+    unique = pc.unique(values).drop_null()
+    if len(unique) == 0:
+        return values
+    found = _own_numbers(unique, _plan(region)) if region else pa.nulls(len(unique), pa.string())
+    rest = pc.is_null(found)
+    slow = [_parsed(value, region) for value in unique.filter(rest).to_pylist()]
+    return pc.replace_with_mask(found, rest, pa.array(slow, pa.string())).take(pc.index_in(values, unique))
+
+
+def _own_numbers(values: pa.Array, plan: "_Plan") -> pa.Array:
+    digits = pc.replace_substring_regex(values, r"[^\d+]", "")
+    abroad = pc.replace_substring_regex(digits, rf"^(?:\+|{plan.exit}){plan.country}", "")
+    home = pc.replace_substring_regex(digits, f"^{plan.trunk}", "") if plan.trunk else digits
+    number = pc.if_else(pc.equal(abroad, digits), home, abroad)
+    fits = pc.and_(
+        pc.match_substring_regex(values, r"^\+?[\d\s().\-/]+$"), pc.match_substring_regex(number, plan.pattern)
+    )
+    return pc.if_else(fits, pc.binary_join_element_wise(f"+{plan.country}", number, ""), pa.scalar(None, pa.string()))
+
+
+def _parsed(value: str, region: str | None) -> str | None:
+    try:
+        number = phonenumbers.parse(value, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A region's numbering plan: its country code, trunk and exit prefixes, and the pattern of its numbers (RE2)."""
+
+    country: str
+    trunk: str
+    exit: str
+    pattern: str
+
+
+@lru_cache
+def _plan(region: str) -> _Plan:
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    if metadata is None:
+        raise ConfigError(f"'{region}' is no country with phone numbers; use a code such as US or FR")
+    # Every kind of number the region knows, as is_valid_number does: the general pattern alone is wider.
+    kinds = (
+        metadata.fixed_line,
+        metadata.mobile,
+        metadata.toll_free,
+        metadata.premium_rate,
+        metadata.shared_cost,
+        metadata.personal_number,
+        metadata.voip,
+        metadata.pager,
+        metadata.uan,
+        metadata.voicemail,
+    )
+    patterns = {kind.national_number_pattern for kind in kinds if kind is not None and kind.national_number_pattern}
+    either = "|".join(sorted(re.sub(r"\s", "", pattern) for pattern in patterns))
+    return _Plan(
+        country=str(metadata.country_code),
+        # A trunk prefix that rewrites the number is left to the parser.
+        trunk="" if metadata.national_prefix_transform_rule else metadata.national_prefix or "",
+        exit="00" if "00" in (metadata.international_prefix or "") else "011",
+        pattern=f"^(?:{either})$",
+    )
+
+
+_MEANINGLESS = {
+    "email": ("test@test.com", "test@example.com", "none@none.com", "no@no.com", "na@na.com", "noemail@noemail.com"),
+    "phone": (),
+    "loyalty_card": ("NONE", "NA", "N/A", "NULL", "TEST"),
+}
+
+
+def blocked(
+    kind: str, values: pa.ChunkedArray, listed: Sequence[str], region: str | None, connection: str
+) -> pa.ChunkedArray:
+    """The normalised values without those that people type where they have none, and those the configuration lists."""
+    own = normalised(kind, pa.chunked_array([pa.array(listed, pa.string())]), region, connection)
+    stops = pa.array([*_MEANINGLESS.get(kind, ()), *own.drop_null().to_pylist()], pa.string())
+    meaningless = pc.is_in(values, value_set=stops)
+    if kind != "email":
+        meaningless = pc.or_kleene(meaningless, pc.match_substring_regex(values, r"^\+?0*$"))
+    return pc.if_else(meaningless, pa.scalar(None, pa.string()), values)

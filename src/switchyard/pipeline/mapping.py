@@ -1,0 +1,284 @@
+"""Mapping: a page of records becomes subjects, identifiers, attributes and events, by expressions in DuckDB's SQL.
+
+Expressions are compiled once and run over whole pages in a connection that reaches no file, no network and no
+extension. A record on which an expression fails is refused by itself; its neighbours go on.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from switchyard.api.connectors import Stream
+from switchyard.api.errors import ConfigError
+from switchyard.api.records import BYTE, LINE, Page, Reject
+from switchyard.api.transforms import RecordTransform
+from switchyard.config.mapping import EventMapping
+from switchyard.config.mapping import Mapping as MappingConfig
+from switchyard.eventlog.types import arrow_type, type_text
+from switchyard.pipeline.records import ROW, describe, tabulate
+
+RECORD_ID = "_record"
+SUBJECT = "_subject"
+OBSERVED = "_observed"
+
+
+def sandbox() -> duckdb.DuckDBPyConnection:
+    """An in-memory connection for users' expressions."""
+    settings = {
+        "enable_external_access": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    connection = duckdb.connect(config=settings)
+    connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true; SET lock_configuration = true")
+    return connection
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A mapped page: `records` has one row per record that could be mapped; `page` is what it was mapped from."""
+
+    page: pa.Table
+    records: pa.Table
+    rejects: list[Reject]
+    read: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stream's mapping, compiled.
+
+    Args:
+        select: text of the SELECT over `page` that gives one row per record.
+        fields: the record's fields that some expression names.
+        grouped: event type → its mapping, for events made of several records.
+        single: event types made of one record each.
+    """
+
+    connection: str
+    stream: Stream
+    mapping: MappingConfig
+    select: str
+    fields: frozenset[str]
+    grouped: Mapping[str, EventMapping] = field(default_factory=dict)
+    single: Mapping[str, EventMapping] = field(default_factory=dict)
+
+
+def compile_mapping(connection: str, stream: Stream, mapping: MappingConfig) -> Plan:
+    """Compile a mapping.
+
+    Raises:
+        ConfigError: an expression is not one SQL expression.
+    """
+    single = {name: event for name, event in mapping.events.items() if event.group is None}
+    grouped = {name: event for name, event in mapping.events.items() if event.group is not None}
+    columns = dict(_record_columns(connection, stream, mapping, single))
+    inputs = [*columns.values(), *(text for event in grouped.values() for text in _expressions(event))]
+    with sandbox() as probe:
+        fields = frozenset(name for text in inputs for name in _fields(probe, text))
+    select = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
+    return Plan(connection, stream, mapping, f"SELECT {select} FROM page", fields, grouped, single)
+
+
+def declared(plan: Plan) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """What the mapping gives before any record came: attribute → type, and event type → property → type.
+
+    Raises:
+        ConfigError: an expression does not fit the stream's fields.
+    """
+    fields = {name: plan.stream.fields.get(name, "text") for name in plan.fields | set(plan.stream.key)}
+    empty = pa.table({ROW: pa.array([], pa.int64())} | {n: pa.array([], arrow_type(t)) for n, t in fields.items()})
+    mapper = Mapper(plan)
+    records = mapper.map(Page(empty.drop_columns([ROW]), None)).records
+    attributes = {
+        each.name.removeprefix("attribute."): type_text(each.type)
+        for each in records.schema
+        if each.name.startswith("attribute.")
+    }
+    events = {name: _types(_properties(records, name)) for name in plan.single}
+    for name, event in plan.grouped.items():
+        chosen = mapper.chosen(event, empty, event.items or {}).drop_columns([ROW, "_group"])
+        events[name] = _types(mapper.grouped(event, empty).drop_columns([ROW, "_at"]))
+        if event.items:
+            events[name]["items"] = type_text(pa.list_(pa.struct(list(chosen.schema))))
+    return attributes, events
+
+
+def _properties(records: pa.Table, event: str) -> pa.Table:
+    prefix = f"event.{event}."
+    names = [name for name in records.column_names if name.startswith(prefix) and not name.startswith(f"{prefix}_")]
+    return records.select(names).rename_columns([name.removeprefix(prefix) for name in names])
+
+
+def _types(properties: pa.Table) -> dict[str, str]:
+    return {each.name: type_text(each.type) for each in properties.schema}
+
+
+class Mapper:
+    """Runs one plan over pages: `map` in one thread, what makes groups in another."""
+
+    def __init__(self, plan: Plan, transforms: Iterable[RecordTransform] = ()) -> None:
+        self.plan = plan
+        self._transforms = tuple(transforms)
+        self._mapping = sandbox()
+        self._grouping = sandbox()
+
+    def map(self, page: Page) -> Mapped:
+        """Map one page.
+
+        Raises:
+            ConfigError: the mapping does not fit these records at all (a type error in an expression).
+        """
+        table, rejects = tabulate(page)
+        rejects = [*page.rejected, *rejects]
+        read = table.num_rows + len(rejects)
+        table = self._completed(table)
+        records, refused = self._run(table)
+        rejects += refused
+        for transform in self._transforms:
+            records, found = transform.apply(records)
+            rejects += [_placed(reject, table) for reject in found]
+        records, refused = self._usable(records, table)
+        return Mapped(table, records, rejects + refused, read)
+
+    def grouped(self, event: EventMapping, page: pa.Table) -> pa.Table:
+        """The events that groups of these records make, in order of each group's first record.
+
+        Columns: `_row` (of the first record), `_at`, then the properties.
+        """
+        properties = ", ".join(f'{text} AS "{name}"' for name, text in event.properties.items())
+        at = f"CAST(({event.at or f'min({self.plan.mapping.observed_at})'}) AS TIMESTAMP)"
+        query = (
+            f"SELECT min({ROW}) AS {ROW}, {at} AS _at{', ' if properties else ''}{properties} FROM page "
+            f"WHERE ({event.group}) IS NOT NULL GROUP BY ({event.group}) ORDER BY 1"
+        )
+        return _query(self._grouping, query, page)
+
+    def chosen(self, event: EventMapping, page: pa.Table, columns: Mapping[str, str]) -> pa.Table:
+        """The records of these that the event's `when` chooses: `_row`, `_group`, and the given expressions."""
+        listed = "".join(f', ({text}) AS "{name}"' for name, text in columns.items())
+        where = f"({event.when})" if event.when else "true"
+        return _query(
+            self._grouping,
+            f"SELECT {ROW}, CAST(({event.group}) AS VARCHAR) AS _group{listed} FROM page WHERE {where}",
+            page,
+        )
+
+    def _completed(self, table: pa.Table) -> pa.Table:
+        """The table with every field that an expression names: a field no record of the page has is NULL."""
+        for name in sorted(self.plan.fields - set(table.column_names)):
+            table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
+        return table
+
+    def _run(self, table: pa.Table) -> tuple[pa.Table, list[Reject]]:
+        """Map the table; where an expression fails, halve it until the records at fault stand alone."""
+        try:
+            return _query(self._mapping, self.plan.select, table), []
+        except duckdb.Error as error:
+            if table.num_rows <= 1:
+                empty = _query(self._mapping, self.plan.select, table.slice(0, 0))
+                return empty, describe(table, "bad_value", f"the mapping fails on this record: {_first_line(error)}")
+        half = table.num_rows // 2
+        first, rejected = self._run(table.slice(0, half))
+        second, more = self._run(table.slice(half))
+        return pa.concat_tables([first, second], promote_options="permissive"), rejected + more
+
+    def _usable(self, records: pa.Table, table: pa.Table) -> tuple[pa.Table, list[Reject]]:
+        """Without the records that name nobody, or whose event has no time."""
+        rejects: list[Reject] = []
+        nobody: tuple[str, str, str, str | None] = (SUBJECT, "no_subject", "the mapping's subject is empty here", None)
+        untimed = [(f"event.{name}._at", "no_time", f"{name} has no time", name) for name in self.plan.single]
+        for column, code, reason, event in (nobody, *untimed):
+            missing = pc.is_null(records[column])
+            if event is not None:
+                missing = pc.and_(missing, records[f"event.{event}._when"])
+            if pc.any(missing).as_py():
+                rejects += describe(table.take(records[ROW].filter(missing)), code, reason)
+                records = records.filter(pc.invert(missing))
+        return records, rejects
+
+
+def _query(connection: duckdb.DuckDBPyConnection, query: str, page: pa.Table) -> pa.Table:
+    connection.register("page", page)
+    try:
+        return connection.execute(query).to_arrow_table()
+    except duckdb.BinderException as error:
+        raise ConfigError(f"the mapping does not fit the records: {_first_line(error)}") from error
+    finally:
+        connection.unregister("page")
+
+
+def _record_columns(
+    connection: str, stream: Stream, mapping: MappingConfig, single: Mapping[str, EventMapping]
+) -> Iterable[tuple[str, str]]:
+    yield ROW, ROW
+    key = ", ".join(f'coalesce(CAST("{name}" AS VARCHAR), chr(0))' for name in stream.key)
+    prefix = f"'{connection}', '{stream.name}'"
+    yield RECORD_ID, f"unhex(md5(concat_ws(chr(31), {prefix}, {key})))"
+    yield SUBJECT, f"nullif(trim(CAST(({mapping.subject}) AS VARCHAR)), '')"
+    yield (
+        OBSERVED,
+        f"epoch_us(CAST(({mapping.observed_at}) AS TIMESTAMP))" if mapping.observed_at else "CAST(NULL AS BIGINT)",
+    )
+    for kind, identifier in mapping.identifiers.items():
+        yield f"identifier.{kind}", f"CAST(({identifier.value}) AS VARCHAR)"
+    for name, text in mapping.attributes.items():
+        yield f"attribute.{name}", f"({text})"
+    for name, event in single.items():
+        yield f"event.{name}._when", f"coalesce(({event.when}), false)" if event.when else "true"
+        yield f"event.{name}._at", f"CAST(({event.at or mapping.observed_at or 'NULL'}) AS TIMESTAMP)"
+        if event.id:
+            yield (
+                f"event.{name}._id",
+                f"unhex(md5(concat_ws(chr(31), {prefix}, '{name}', CAST(({event.id}) AS VARCHAR))))",
+            )
+        for column, text in event.properties.items():
+            yield f"event.{name}.{column}", f"({text})"
+
+
+def _expressions(event: EventMapping) -> Iterable[str]:
+    yield from filter(None, (event.at, event.when, event.id, event.group))
+    yield from event.properties.values()
+    yield from (event.items or {}).values()
+
+
+def _fields(connection: duckdb.DuckDBPyConnection, expression: str) -> set[str]:
+    """The columns an expression names, from DuckDB's own parser."""
+    row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {expression}"]).fetchone()
+    parsed: Any = json.loads(row[0]) if row else {"error": True}
+    if parsed["error"]:
+        raise ConfigError(f"'{expression}' is not an SQL expression: {parsed.get('error_message', '')}".rstrip(": "))
+    statements = parsed["statements"]
+    if len(statements) != 1 or len(statements[0]["node"].get("select_list", ())) != 1:
+        raise ConfigError(f"'{expression}' must be one SQL expression")
+    names: set[str] = set()
+    _collect(statements[0], names)
+    return names - {ROW, LINE, BYTE}
+
+
+def _collect(node: object, names: set[str]) -> None:
+    if isinstance(node, dict):
+        if node.get("class") == "COLUMN_REF":
+            names.add(node["column_names"][-1])
+        if node.get("class") == "SUBQUERY" or node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION"):
+            raise ConfigError("a mapping's expression is over one record; it cannot hold a query")
+        for child in node.values():
+            _collect(child, names)
+    elif isinstance(node, list):
+        for child in node:
+            _collect(child, names)
+
+
+def _placed(reject: Reject, table: pa.Table) -> Reject:
+    """A transform's reject, which names its record by `_row`, as a reject of the whole record."""
+    row = table.slice(int(str(reject.record)), 1)
+    return describe(row, reject.code, reject.reason, reject.field)[0]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]

@@ -1,0 +1,131 @@
+"""The people of a page: whom its records are about, what identifies them, what is said of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from switchyard.api.records import LINE
+from switchyard.config.models import Identity
+from switchyard.identity.normalise import blocked, normalised
+from switchyard.pipeline.mapping import OBSERVED, SUBJECT, Plan
+from switchyard.pipeline.records import ROW
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class People:
+    """The subjects of some mapped records.
+
+    Args:
+        keys: their keys, unique, ascending.
+        of: for each record, the position of its subject in `keys`.
+        claims: `subject` (position), `kind_id`, `value`, `line`: each value of each subject once.
+    """
+
+    keys: pa.Array
+    of: Positions
+    claims: pa.Table
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How identifiers are read: the rules of each kind, and the country of phone numbers that carry none."""
+
+    identity: Identity
+    default_region: str | None = None
+
+
+def people(records: pa.Table, page: pa.Table, plan: Plan, rules: Rules, kinds: Mapping[str, int]) -> People:
+    """Find the subjects of mapped records and what identifies them, normalised, without blocked values."""
+    encoded = records[SUBJECT].combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    rank = np.empty(len(order), np.int64)
+    rank[order.to_numpy()] = np.arange(len(order))
+    of = rank[encoded.indices.to_numpy()] if len(encoded) else np.empty(0, np.int64)
+    lines = page[LINE].take(records[ROW]).to_numpy() if LINE in page.column_names and len(encoded) else None
+    claims = [_NO_CLAIMS]
+    for kind, identifier in plan.mapping.identifiers.items():
+        raw = records[f"identifier.{kind}"].combine_chunks().dictionary_encode()
+        region = identifier.region or rules.default_region
+        values = normalised(kind, pa.chunked_array([raw.dictionary]), region, plan.connection)
+        values = blocked(kind, values, rules.identity.rule(kind).blocked, region, plan.connection)
+        claims.append(_claims(of, raw.indices, values.combine_chunks(), kinds[kind], lines))
+    return People(encoded.dictionary.take(order), of, pa.concat_tables(claims))
+
+
+_NO_CLAIMS = pa.schema(
+    [("subject", pa.int64()), ("kind_id", pa.int64()), ("value", pa.string()), ("line", pa.int64())]
+).empty_table()
+
+
+def _claims(of: Positions, codes: pa.Array, values: pa.Array, kind: int, lines: Positions | None) -> pa.Table:
+    """Each (subject, value) once, at the first line that says so. Different spellings of one value are one value."""
+    spelled = values.dictionary_encode()
+    code = pc.fill_null(spelled.indices.take(codes), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    said = np.flatnonzero(code >= 0)
+    pairs, first = np.unique(of[said] * max(len(spelled.dictionary), 1) + code[said], return_index=True)
+    at = said[first]
+    return pa.table(
+        {
+            "subject": pa.array(of[at]),
+            "kind_id": pa.array(np.full(len(pairs), kind, np.int64)),
+            "value": spelled.dictionary.take(pa.array(code[at])),
+            "line": pa.array(lines[at]) if lines is not None else pa.nulls(len(pairs), pa.int64()),
+        }
+    )
+
+
+def documents(
+    connection: duckdb.DuckDBPyConnection,
+    records: pa.Table,
+    found: People,
+    stored: pa.ChunkedArray,
+    now_us: int,
+) -> pa.Array:
+    """What the sources say of each subject, newest first: JSON name → [value, microseconds], NULL where nothing.
+
+    Args:
+        stored: per subject, the document the store holds, or NULL.
+        now_us: the instant of records that carry none.
+    """
+    names = [name for name in records.column_names if name.startswith("attribute.")]
+    if not names:
+        return pa.nulls(len(found.keys), pa.string())
+    observed = pc.fill_null(records[OBSERVED], now_us).to_numpy().astype(np.int64)
+    rank = np.empty(len(observed), np.int64)
+    rank[np.argsort(observed, kind="stable")] = np.arange(len(observed))
+    said = records.select(names).append_column("s", pa.array(found.of))
+    said = said.append_column("observed", pa.array(observed)).append_column("rank", pa.array(rank))
+    connection.register("said", said)
+    connection.register("stored", pa.table({"s": np.arange(len(found.keys)), "document": stored.combine_chunks()}))
+    newest = " UNION ALL ".join(
+        f"SELECT s, '{name.removeprefix('attribute.')}' AS name, arg_max(to_json(\"{name}\"), rank) AS value, "
+        f'arg_max(observed, rank) AS observed, 1 AS new FROM said WHERE "{name}" IS NOT NULL GROUP BY s'
+        for name in names
+    )
+    rows = connection.execute(f"WITH newest AS ({newest}) {_DOCUMENTS}").to_arrow_table()
+    connection.unregister("said")
+    connection.unregister("stored")
+    position = pc.index_in(pa.array(np.arange(len(found.keys))), rows["s"].combine_chunks())
+    return rows["document"].combine_chunks().take(position)
+
+
+_DOCUMENTS = """
+, every AS (
+    FROM newest
+    UNION ALL
+    SELECT s, j.key, j.value -> '$[0]', CAST(j.value -> '$[1]' AS BIGINT), 0
+    FROM (FROM stored WHERE document IS NOT NULL) d, json_each(d.document) j
+), winning AS (
+    -- Of two values of one instant the one that came later wins.
+    SELECT s, name, arg_max(value, observed * 2 + new) AS value, max(observed) AS observed FROM every GROUP BY s, name
+)
+SELECT s, '{' || string_agg(to_json(name) || ':' || json_array(value, observed), ',' ORDER BY name) || '}' AS document
+FROM winning GROUP BY s ORDER BY s
+"""

@@ -1,0 +1,88 @@
+"""Pages as tables: whatever a source yields becomes one Arrow table with a row number."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from switchyard.api.records import BYTE, JSON, LINE, Page, Reject
+
+ROW = "_row"
+
+
+def tabulate(page: Page) -> tuple[pa.Table, list[Reject]]:
+    """The page's records as a table with `_row`, and the records that no table can hold.
+
+    A field whose values are of several types, or nested, becomes a column of JSON text. A record with a NUL character
+    is refused: PostgreSQL stores none, and a store must not decide what is lost.
+    """
+    rejects: list[Reject] = []
+    if isinstance(page.records, pa.Table):
+        table = page.records
+    else:
+        table, rejects = _from_dicts(page.records)
+    bad = _with_nul(table)
+    if bad is not None:
+        rejects += describe(table.filter(bad), "nul_character", "a text holds a NUL character, which no store can keep")
+        table = table.filter(pc.invert(bad))
+    return table.append_column(ROW, pa.array(np.arange(table.num_rows, dtype=np.int64))), rejects
+
+
+def describe(rows: pa.Table, code: str, reason: str, field: str | None = None) -> list[Reject]:
+    """Every row as a reject, whole, at its place."""
+    places = rows.select([name for name in (LINE, BYTE) if name in rows.column_names]).to_pylist()
+    records = rows.drop_columns([name for name in rows.column_names if name.startswith("_")]).to_pylist()
+    return [
+        Reject(code, reason, _json(record), line=place.get(LINE), byte=place.get(BYTE), field=field)
+        for record, place in zip(records, places, strict=True)
+    ]
+
+
+def _json(record: Mapping[str, Any]) -> JSON:
+    whole: JSON = json.loads(json.dumps(record, default=str))
+    return whole
+
+
+def _from_dicts(records: Sequence[Mapping[str, JSON]]) -> tuple[pa.Table, list[Reject]]:
+    rejects = [
+        Reject("bad_text", "a text holds half of a surrogate pair; the source's encoding is broken", repr(record))
+        for record in records
+        if not _encodable(record)
+    ]
+    if rejects:
+        records = [record for record in records if _encodable(record)]
+    names = dict.fromkeys(name for record in records for name in record)
+    return pa.table({name: _column([record.get(name) for record in records]) for name in names}), rejects
+
+
+def _encodable(record: Mapping[str, JSON]) -> bool:
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _column(values: list[JSON]) -> pa.Array:
+    types = {type(value) for value in values if value is not None}
+    if types <= {str} or types <= {bool} or types <= {int, float}:
+        try:
+            return pa.array(values)
+        except (pa.ArrowInvalid, OverflowError):
+            # Integers beyond 64 bits are ids in all but name: they stay text.
+            return pa.array([None if value is None else str(value) for value in values], pa.string())
+    texts = [value if isinstance(value, str) or value is None else json.dumps(value) for value in values]
+    return pa.array(texts, pa.string())
+
+
+def _with_nul(table: pa.Table) -> pa.ChunkedArray | None:
+    found = None
+    for field in table.schema:
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            hit = pc.fill_null(pc.match_substring(table[field.name], "\x00"), False)
+            if pc.any(hit).as_py():
+                found = hit if found is None else pc.or_(found, hit)
+    return found

@@ -1,0 +1,1 @@
+"""What plugin authors test with: simulators of vendors' APIs and conformance kits."""

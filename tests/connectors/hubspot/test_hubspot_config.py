@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from switchyard.api import ListSinkSpec
+from switchyard_connectors.hubspot import HubSpotConfig, switchyard_connectors
+
+(SPEC,) = switchyard_connectors()
+OAUTH = {"client_id": "app", "client_secret": "hush-1", "refresh_token": "hush-2"}
+
+
+def test_it_contributes_a_list_sink_with_a_simulator():
+    assert isinstance(SPEC, ListSinkSpec)
+    assert SPEC.name == "hubspot"
+    assert SPEC.simulator == "switchyard_connectors.hubspot.simulator:HubSpotSimulator"
+
+
+@pytest.mark.parametrize(
+    ("config", "calls", "daily"),
+    [
+        ({"token": "t", "tier": "free"}, 100, 250_000),
+        ({"token": "t", "tier": "pro"}, 190, 625_000),
+        ({"token": "t", "tier": "enterprise"}, 190, 1_000_000),
+        ({"token": "t", "tier": "enterprise", "addon": True}, 250, 2_000_000),
+        ({"oauth": OAUTH, "tier": "enterprise", "addon": True}, 110, None),
+    ],
+)
+def test_limits_follow_subscription_and_sign_in(config, calls, daily):
+    limits = SPEC.limits(HubSpotConfig(**config))
+    assert (limits.windows["default"][0].calls, limits.windows["default"][0].seconds) == (calls, 10)
+    assert (limits.windows["search"][0].calls, limits.windows["search"][0].seconds) == (4, 1)
+    assert limits.daily == daily
+
+
+def test_accounts_differ_by_credential_and_do_not_show_it():
+    accounts = [
+        SPEC.account(HubSpotConfig(**config)) for config in ({"token": "hush-0"}, {"token": "hush-3"}, {"oauth": OAUTH})
+    ]
+    assert len(set(accounts)) == 3
+    assert not any("hush" in account for account in accounts)
+    assert accounts[0] == SPEC.account(HubSpotConfig(token="hush-0", tier="pro"))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"token": "t", "oauth": OAUTH},
+        {"token": "t", "api": "v4"},
+        {"token": "t", "time_zone": "Europe/Nowhere"},
+        {"token": "t", "object": "companies"},
+        {"token": "t", "membership_batch": 0},
+        {"token": "t", "tokn": "t"},
+    ],
+)
+def test_a_wrong_configuration_is_refused(config):
+    with pytest.raises(ValidationError):
+        HubSpotConfig(**config)
+
+
+def test_secrets_are_not_shown():
+    assert "hush" not in repr(HubSpotConfig(oauth=OAUTH)) + repr(HubSpotConfig(token="hush-0"))
+
+
+def test_importing_the_package_is_light():
+    heavy = ("pyarrow", "starlette", "uvicorn", "httpx", "duckdb")
+    code = f"import sys, switchyard_connectors.hubspot; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

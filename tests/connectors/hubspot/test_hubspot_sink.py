@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from switchyard.api import ListSink, Member, PermanentError, RemoteList, TransientError
+from switchyard.api.connectors import Checkable
+from switchyard.api.http import UnknownOutcome
+from switchyard.testing.simulator import Answer, Fault
+from switchyard_connectors.hubspot.simulator import Account
+
+UPSERT = "POST /crm/objects/2026-03/contacts/batch/upsert"
+CHANGE = "PUT /crm/lists/2026-03/{list_id}/memberships/add-and-remove"
+READ = "GET /crm/lists/2026-03/{list_id}/memberships"
+
+
+def test_it_is_a_checkable_list_sink(desk):
+    assert isinstance(desk.sink, ListSink)
+    assert isinstance(desk.sink, Checkable)
+    assert desk.calls(desk.sink.check) == ["GET /crm/properties/2026-03/{object_type}/{name}"]
+
+
+@pytest.mark.parametrize("api", ["v3", "2026-03", "2026-09"])
+def test_every_version_delivers_and_reads_back(open_desk, people, api):
+    desk = open_desk(api=api)
+    ref = desk.ensure(fields=("email", "city"))
+    done = desk.deliver(ref, upsert=people(3, city="Graz"), add=people(3))
+    assert done.added == {"p0", "p1", "p2"}
+    assert desk.held(ref) == set(done.upserted.values())
+    assert all(api in call.path for call in desk.simulator.calls())
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1_000, 1_001])
+def test_new_members_take_the_fewest_calls(desk, people, count):
+    ref = desk.ensure()
+    members = people(count)
+    calls = desk.calls(lambda: desk.deliver(ref, upsert=members, add=members))
+    assert calls.count(UPSERT) == math.ceil(count / 100)
+    assert calls.count(CHANGE) == math.ceil(count / 1_000)
+    assert len(calls) == calls.count(UPSERT) + calls.count(CHANGE)
+    assert len(desk.held(ref)) == count
+
+
+def test_adding_and_removing_share_their_calls(open_desk, people):
+    desk = open_desk(membership_batch=10)
+    ref = desk.ensure()
+    first = desk.deliver(ref, upsert=people(15), add=people(15))
+    leaving = [Member(key, remote_id) for key, remote_id in first.upserted.items()]
+    coming = [Member(f"n{each}", desk.simulator.contacts.add({"email": f"n{each}@x.example"}).id) for each in range(6)]
+    calls = desk.calls(lambda: desk.deliver(ref, add=coming, remove=leaving))
+    assert calls == [CHANGE] * 3
+    assert desk.held(ref) == {member.remote_id for member in coming}
+
+
+def test_members_are_read_back_250_at_a_time_and_from_any_page_on(desk):
+    ref = desk.ensure()
+    ids = [desk.simulator.contacts.add({"email": f"m{each}@x.example"}).id for each in range(501)]
+    desk.simulator.lists.put_on(ref.id, ids)
+    assert desk.calls(lambda: desk.held(ref)) == [READ] * 3
+    pages = list(desk.sink.members(ref, None))
+    assert [row["remote_id"] for page in pages for row in page.records] == ids
+    for done, page in enumerate(pages, start=1):
+        rest = [row["remote_id"] for later in desk.sink.members(ref, page.cursor) for row in later.records]
+        assert rest == ids[done * 250 :]
+
+
+def test_nobody_on_the_list_is_one_empty_page(desk):
+    (page,) = desk.sink.members(desk.ensure(), None)
+    assert page.records == []
+
+
+def test_the_list_is_found_by_name_or_created_once(desk):
+    assert desk.ensure("a/b, ü").created
+    again = desk.ensure("a/b, ü")
+    assert not again.created
+    assert [entry.name for entry in desk.simulator.lists.lists.values()] == ["a/b, ü"]
+    renamed = desk.simulator.lists.add("old name")
+    desk.simulator.lists.rename(renamed.id, "new name")
+    assert desk.sink.ensure(RemoteList("old name", "email"), renamed.id).name == "new name"
+
+
+def test_a_known_list_costs_one_call_where_it_carries_the_address_only(desk):
+    ref = desk.ensure()
+    calls = desk.calls(lambda: desk.sink.ensure(RemoteList("vip", "email", ("email",)), ref.id))
+    assert calls == ["GET /crm/lists/2026-03/{list_id}"]
+
+
+def test_a_name_taken_at_the_last_moment_is_the_list(desk):
+    desk.simulator.script("POST", "/crm/lists", [Fault(call=lambda: desk.simulator.lists.add("vip"))])
+    assert not desk.ensure("vip").created
+
+
+def test_missing_properties_are_made_in_one_call(desk, people):
+    fields = ("email", "city", "rfm_cell", "lifetime_value")
+    calls = desk.calls(lambda: desk.ensure(fields=fields))
+    assert calls.count("GET /crm/properties/2026-03/{object_type}") == 1
+    assert calls.count("POST /crm/properties/2026-03/{object_type}/batch/create") == 1
+    assert desk.simulator.properties.known["rfm_cell"]["type"] == "string"
+    assert not [call for call in desk.calls(lambda: desk.ensure(fields=fields)) if call.startswith("POST")]
+    done = desk.deliver(desk.ensure(), upsert=people(1, lifetime_value=12.5, rfm_cell=["a", "b"], city=None))
+    stored = desk.simulator.contacts.records[done.upserted["p0"]].properties
+    assert (stored["lifetime_value"], stored["rfm_cell"], stored.get("city")) == ("12.5", "a;b", None)
+
+
+def test_a_property_made_meanwhile_is_welcome(desk):
+    body = {"status": "error", "category": "CONFLICT", "message": "exists"}
+    desk.simulator.script("POST", "/batch/create", [Answer(409, body), Fault(drop="after")])
+    with pytest.raises(TransientError, match="rfm_cell"):
+        desk.ensure(fields=("email", "rfm_cell"))
+    assert desk.ensure(fields=("email", "rfm_cell")).id
+    assert "rfm_cell" in desk.simulator.properties.known
+
+
+def test_a_property_that_hubspot_refuses_to_make_stops_with_its_name(desk):
+    with pytest.raises(PermanentError, match=r"Rfm-Cell.*VALIDATION_ERROR"):
+        desk.ensure(fields=("email", "Rfm-Cell"))
+
+
+def test_a_property_that_hubspot_sets_itself_stops_before_the_first_write(desk):
+    with pytest.raises(PermanentError, match="createdate"):
+        desk.ensure(fields=("email", "createdate"))
+
+
+def test_another_key_must_be_a_unique_property(desk):
+    with pytest.raises(PermanentError, match="unique"):
+        desk.ensure(fields=("email", "loyalty"), key_field="loyalty")
+    desk.simulator.properties.define({"name": "loyalty", "hasUniqueValue": True})
+    ref = desk.ensure(fields=("email", "loyalty"), key_field="loyalty")
+    member = Member("p", fields={"email": "a@x.example", "loyalty": "C-17"})
+    first = desk.deliver(ref, upsert=[member], add=[member])
+    moved = Member("p", fields={"email": "b@x.example", "loyalty": "C-17"})
+    assert desk.deliver(ref, upsert=[moved]).upserted == first.upserted
+    assert desk.simulator.contacts.records[first.upserted["p"]].properties["email"] == "b@x.example"
+
+
+def test_a_deleted_list_stops_and_is_not_made_again(desk, people):
+    ref = desk.ensure()
+    desk.simulator.lists.remove(ref.id)
+    for action in (
+        lambda: desk.sink.ensure(RemoteList("vip", "email"), ref.id),
+        lambda: desk.deliver(ref, add=[Member("p", "101")]),
+        lambda: desk.held(ref),
+    ):
+        with pytest.raises(PermanentError, match="deleted in HubSpot; restore"):
+            action()
+    assert len(desk.simulator.lists.lists) == 1
+
+
+def test_a_list_with_filters_of_its_own_is_refused(desk):
+    desk.simulator.lists.add("vip", "DYNAMIC")
+    with pytest.raises(PermanentError, match="DYNAMIC"):
+        desk.ensure("vip")
+
+
+def test_two_members_with_one_address_leave_the_later(desk):
+    ref = desk.ensure()
+    members = [Member("a", fields={"email": "Ann@X.example "}), Member("b", fields={"email": "ann@x.example"})]
+    done = desk.deliver(ref, upsert=members, add=members)
+    assert done.codes == {"a": "duplicate_key"}
+    assert done.added == {"b"}
+
+
+def test_members_without_address_or_record_are_refused_without_a_call(desk):
+    ref = desk.ensure()
+    before = desk.simulator.journal.total
+    done = desk.deliver(ref, upsert=[Member("a")], add=[Member("a"), Member("b")], remove=[Member("c")])
+    assert done.codes == {"a": "missing_key", "b": "no_record", "c": "no_record"}
+    assert desk.simulator.journal.total == before
+
+
+def test_a_member_already_there_or_already_gone_is_confirmed(desk, people):
+    ref = desk.ensure()
+    ids = desk.deliver(ref, upsert=people(2), add=people(1)).upserted
+    done = desk.deliver(ref, add=[Member("p0", ids["p0"])], remove=[Member("p1", ids["p1"])])
+    assert (done.added, done.removed, done.codes) == ({"p0"}, {"p1"}, {})
+
+
+@pytest.mark.parametrize("spelling", ["recordsIdsAdded", "recordIdsAdded"])
+def test_both_spellings_and_absent_parts_are_understood(desk, spelling):
+    ref = desk.ensure()
+    body = {spelling: ["1"], "recordIdsMissing": ["1", "2"]}
+    desk.simulator.script("PUT", "add-and-remove", [Answer(200, body)])
+    done = desk.deliver(ref, add=[Member("a", "1"), Member("b", "2"), Member("c", "3")])
+    assert (done.added, done.codes, done.retryable) == ({"a", "c"}, {"b": "record_missing"}, {"b"})
+
+
+def test_a_record_gone_from_hubspot_is_missing_when_added_and_off_the_list_when_removed(desk, people):
+    ref = desk.ensure()
+    ids = desk.deliver(ref, upsert=people(2), add=people(2)).upserted
+    for record_id in ids.values():
+        desk.simulator.contacts.archive(record_id)
+    done = desk.deliver(ref, add=[Member("p0", ids["p0"])], remove=[Member("p1", ids["p1"])])
+    assert done.codes == {"p0": "record_missing"}
+    assert done.removed == {"p1"}
+
+
+def test_a_record_merged_away_comes_back_with_the_winners_id(desk):
+    ref = desk.ensure()
+    contacts = desk.simulator.contacts
+    winner, loser = (contacts.add({"email": f"{name}@x.example"}).id for name in ("winner", "loser"))
+    contacts.merge(winner, loser)
+    member = Member("p", loser, {"email": "loser@x.example", "city": "Graz"})
+    done = desk.deliver(ref, upsert=[member], add=[member])
+    assert done.upserted == {"p": winner}
+    assert desk.held(ref) == {winner}
+    assert contacts.records[winner].properties["email"] == "winner@x.example"
+
+
+def test_two_members_that_hubspot_holds_as_one_record_do_not_undo_each_other(desk):
+    ref = desk.ensure()
+    record_id = desk.simulator.contacts.add({"email": "both@x.example"}).id
+    done = desk.deliver(ref, add=[Member("new", record_id)], remove=[Member("old", record_id)])
+    assert (done.added, done.removed) == ({"new"}, {"old"})
+    assert desk.held(ref) == {record_id}
+
+
+def test_a_lost_answer_of_a_repeatable_call_is_asked_for_again(desk, people):
+    ref = desk.ensure()
+    desk.simulator.script("POST", "upsert", [Fault(drop="after"), Fault(truncate=20), Fault(drop="before")])
+    desk.simulator.script("PUT", "add-and-remove", [Fault(drop="after"), Answer(503)])
+    done = desk.deliver(ref, upsert=people(3), add=people(3))
+    assert len(done.added) == 3
+    assert len(desk.simulator.contacts.records) == 3
+
+
+def test_a_lost_answer_to_creating_a_list_is_not_asked_for_again(desk):
+    desk.simulator.script("POST", "/crm/lists", [Fault(drop="after")])
+    with pytest.raises(UnknownOutcome):
+        desk.ensure()
+    assert not desk.ensure().created
+    assert len(desk.simulator.lists.lists) == 1
+
+
+@pytest.mark.parametrize("answer", [Answer(200, "<html>sign in</html>"), Answer(200, b'{"results":['), Answer(200, [])])
+def test_an_answer_that_is_no_answer_ends_the_delivery_and_claims_nothing(desk, answer):
+    ref = desk.ensure()
+    desk.simulator.script("PUT", "add-and-remove", [answer])
+    with pytest.raises(TransientError):
+        desk.deliver(ref, add=[Member("p", "101")])
+
+
+def test_an_account_without_the_scope_says_which(open_desk):
+    desk = open_desk(Account(tier=None, scopes=("crm.lists.read",)))
+    with pytest.raises(PermanentError, match=r"lacks scopes: crm\.lists\.write"):
+        desk.ensure()
