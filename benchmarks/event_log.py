@@ -38,13 +38,14 @@ def page(connection: duckdb.DuckDBPyConnection, number: int, people: int) -> pa.
     """One page of orders: random subjects, instants that go on with the pages."""
     return connection.execute(
         f"""
-        SELECT unhex(md5(concat('{number}-', i))) AS _id, CAST(hash(i + {number * PAGE}) % {people} AS BIGINT) AS _subject,
+        SELECT unhex(md5(concat('{number}-', i))) AS _id,
+            CAST(hash(i + {number * PAGE}) % {people} AS BIGINT) AS _subject,
             TIMESTAMP '2024-01-01' + to_seconds(CAST({number * PAGE} + i AS BIGINT)) AS _at, {number}::BIGINT AS _page,
             CASE hash(i) % 3 WHEN 0 THEN 'web' WHEN 1 THEN 'till' ELSE 'app' END AS channel,
             concat('sku-', hash(i * 7 + {number}) % 5000) AS sku,
             CAST(hash(i + 3) % 50000 / 100 AS DECIMAL(18, 4)) AS total
         FROM range({PAGE}) r(i)
-        """  # noqa: S608
+        """
     ).to_arrow_table()
 
 
@@ -75,7 +76,7 @@ def load(folder: Path, events: int, people: int, results: dict[str, float]) -> t
     return log, catalogue
 
 
-def best(times: int, action) -> float:  # noqa: ANN001
+def best(times: int, action) -> float:
     taken = []
     for _ in range(times):
         start = time.perf_counter()

@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from switchyard_connectors.pos_csv.config import FIELDS, ROLES, FileRefused, PosCsvConfig
 from switchyard_connectors.pos_csv.scan import Grammar, Place, scan
 from switchyard_connectors.pos_csv.snapshot import Text
 
 _DELIMITERS = (",", ";", "\t", "|")
+_HEADER = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +67,26 @@ def snake_case(header: str) -> str:
 
 
 def _header(text: Text, delimiter: str, config: PosCsvConfig) -> tuple[list[str], Place]:
-    text.file.seek(text.start)
-    data = text.file.read(config.max_record_bytes + 2)
-    final = len(data) < config.max_record_bytes + 2
-    records = scan(data, Grammar(ord(delimiter), ord(config.quote) if config.quote else None), final=final)
-    for index, (start, end) in enumerate(zip(records.start.tolist(), records.end.tolist(), strict=True)):
-        if start == end:
-            continue
-        line = data[start:end].decode("utf-8")
-        if config.quote:
-            cells = next(csv.reader([line], delimiter=delimiter, quotechar=config.quote))
-        else:
-            cells = line.split(delimiter)
-        after = index + 1
-        place = (
-            Place(text.start + int(records.start[after]), 1 + int(records.line[after]))
-            if after < len(records.start)
-            else Place(text.start + records.consumed, 1 + records.lines)
-        )
-        return [cell.strip() for cell in cells], place
-    raise FileRefused("the file has no header line", line=1, byte=0)
+    grammar = Grammar(ord(delimiter), ord(config.quote) if config.quote else None)
+    # Under a wrong delimiter all quotes look stray, which is slow to find out of more than a header.
+    for size in (_HEADER, config.max_record_bytes + 2):
+        text.file.seek(text.start)
+        data = text.file.read(size)
+        records = scan(data, grammar, final=len(data) < size)
+        filled = np.flatnonzero(records.end > records.start)
+        if len(filled):
+            break
+    else:
+        raise FileRefused("the file has no header line", line=1, byte=0)
+    index = int(filled[0])
+    line = data[records.start[index] : records.end[index]].decode("utf-8")
+    cells = (
+        next(csv.reader([line], delimiter=delimiter, quotechar=config.quote)) if config.quote else line.split(delimiter)
+    )
+    behind = index + 1 < len(records.start)
+    byte = int(records.start[index + 1]) if behind else records.consumed
+    lines = int(records.line[index + 1]) if behind else records.lines
+    return [cell.strip() for cell in cells], Place(text.start + byte, 1 + lines)
 
 
 def _fold(header: str) -> str:

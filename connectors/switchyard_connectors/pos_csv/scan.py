@@ -168,9 +168,10 @@ def _quotes(data: bytes, block: Bytes, grammar: Grammar) -> tuple[Offsets, Offse
     """Positions of the quotes that open and close fields, in turn, and of those that are out of place."""
     if grammar.quote is None or data.find(grammar.quote) < 0:
         return _NONE, _NONE
-    breaks = (grammar.delimiter, _LF, _CR)
+    breaks = np.zeros(256, bool)
+    breaks[[grammar.delimiter, _LF, _CR]] = True
     quotes = np.flatnonzero(block == grammar.quote)
-    may_open = np.isin(block[quotes - 1], breaks) | (quotes == 0)
+    may_open = breaks[block[quotes - 1]] | (quotes == 0)
     strays: list[int] = []
     settled = 0
     while len(strays) <= STRAY_LIMIT:
@@ -185,7 +186,8 @@ def _quotes(data: bytes, block: Bytes, grammar: Grammar) -> tuple[Offsets, Offse
         quotes, may_open = np.delete(quotes, settled), np.delete(may_open, settled)
     closing = quotes[1::2]
     closing = closing[closing < len(block) - 1]
-    dirty = closing[~np.isin(block[closing + 1], (*breaks, grammar.quote))]
+    breaks[grammar.quote] = True
+    dirty = closing[~breaks[block[closing + 1]]]
     return quotes, np.sort(np.concatenate([np.array(strays, np.int64), dirty]))
 
 

@@ -35,7 +35,7 @@ Left: TypeAlias = ast.Operand | ast.Comparison
 
 
 def _later(what: str, place: Place) -> SegmentError:
-    return fault(f"{what} is not yet supported", place)
+    return fault(f"{what} not yet supported", place)
 
 
 def _refuse(what: str) -> Callable[..., Any]:
@@ -193,7 +193,7 @@ class Builder(Transformer_NonRecursive[Token, ast.Condition]):
     def call(self, function: Token, *arguments: Argument) -> Left:
         name, place = str(function), self._place(function)
         if name in vocabulary.LATER:
-            raise _later(f"'{name}'", place)
+            raise _later(f"'{name}' is", place)
         if name not in vocabulary.CALLS:
             hint = vocabulary.suggestion(name, vocabulary.CALLS)
             raise fault(f"unknown function '{name}'{hint}", place, vocabulary.CALLS)
@@ -206,13 +206,13 @@ class Builder(Transformer_NonRecursive[Token, ast.Condition]):
                 takes = "a list-valued attribute" if name in ("any", "all") else "an event and at most one window"
                 raise fault(f"{name} takes {takes}", place)
 
-    later_dwell = _refuse("'in segment … for'")
-    later_population = _refuse("'in top' and 'in bottom'")
-    later_history = _refuse("'was ever'")
-    later_changed = _refuse("'changed within'")
-    later_quantity = _refuse("a number with a unit")
-    later_since = _refuse("'since'")
-    later_calendar = _refuse("a calendar window, 'this …',")
+    later_dwell = _refuse("'in segment … for' is")
+    later_population = _refuse("'in top' and 'in bottom' are")
+    later_history = _refuse("'was ever' is")
+    later_changed = _refuse("'changed within' is")
+    later_quantity = _refuse("a number with a unit is")
+    later_since = _refuse("'since' is")
+    later_calendar = _refuse("a calendar window is")
 
 
 def _function(name: str, subject: Subject, window: ast.Window | None, place: Place) -> Left:

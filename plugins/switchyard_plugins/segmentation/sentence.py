@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from switchyard_plugins.segmentation import ast
 from switchyard_plugins.segmentation.definition import Rule
 from switchyard_plugins.segmentation.printer import constant
@@ -18,6 +20,7 @@ _OPERATORS = {
     "starts with": "starts with",
     "ends with": "ends with",
 }
+_OF_DATES = {"=": "is", "!=": "is not", "<": "is before", "<=": "is not after", ">": "is after", ">=": "is not before"}
 _FUNCTIONS = {
     "count": "number of",
     "sum": "sum of",
@@ -50,7 +53,7 @@ def _clause(condition: ast.Condition) -> str:
         case ast.Not(ast.All() | ast.Any() as group):
             return f"for whom it is not so that they are people {_clause(group)}"
         case ast.Not(child):
-            return f"for whom it is known and not so: {_predicate(child)}"
+            return f"for whom it is known not to hold that {_predicate(child)}"
         case ast.InSegment(segment):
             return f"who are in segment {segment}"
         case ast.Comparison(ast.Aggregate("count") as counted, operator, ast.Constant() as least):
@@ -101,7 +104,8 @@ def _predicate(leaf: ast.Condition) -> str:
     match leaf:
         case ast.Comparison(left, operator, right):
             other = right.name if isinstance(right, ast.Attribute) else constant(right)
-            return f"{_operand(left)} {_OPERATORS[operator]} {other}"
+            words = _OF_DATES if isinstance(right, ast.Constant) and isinstance(right.value, date) else _OPERATORS
+            return f"{_operand(left)} {words[operator]} {other}"
         case ast.OneOf(left, values):
             return f"{_operand(left)} is one of {', '.join(constant(value) for value in values)}"
         case ast.Presence(attribute, present):

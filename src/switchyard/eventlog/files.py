@@ -69,8 +69,12 @@ class LogFolder:
             _make(temporary.parent)
             with temporary.open("wb") as sink:
                 writer = FileWriter(sink, name, LAYOUTS[kind], type, schema, rows)
-                yield writer
-                writer.close()
+                try:
+                    yield writer
+                    writer.close()
+                except BaseException:
+                    writer.abandon()
+                    raise
                 sink.flush()
                 os.fsync(sink.fileno())
             temporary.rename(self.path(name))
@@ -134,6 +138,10 @@ class FileWriter:
         own = {"kind": self._layout.kind, "type": self._type, "rows": str(self._rows), "format": FORMAT}
         self._writer.add_key_value_metadata({f"switchyard.{key}": value for key, value in own.items()})
         self._writer.close()
+
+    def abandon(self) -> None:
+        """Keep the Parquet writer from finishing the file when it is collected."""
+        self._writer.is_open = False
 
     def entry(self, level: int = 0) -> FileEntry:
         """The finished file."""

@@ -116,10 +116,9 @@ def select(
     """
     if parameters is None:
         return _fetched(session, statement, None, schema)
-    session.flush()
-    result = session.connection().execute(text(statement), parameters)
-    with closing(result):
-        return fetched(result.cursor, schema)
+    compiled = text(statement).bindparams(**parameters).compile(dialect=session.connection().dialect)
+    values = [parameters[name] for name in compiled.positiontup or ()] if compiled.positional else dict(parameters)
+    return _fetched(session, str(compiled), values, schema)
 
 
 def fetched(cursor: Any, schema: pa.Schema) -> pa.Table:
@@ -167,7 +166,13 @@ def _is_sqlite(session: Session) -> bool:
 def _cursor(session: Session) -> Any:
     # Rows added to the session come first, as they would before a statement of its own.
     session.flush()
-    return closing(session.connection().connection.cursor())
+    cursor = session.connection().connection.cursor()
+    if not _is_sqlite(session):
+        from psycopg.types.string import TextLoader
+
+        # As text in a column of texts, not as what it says.
+        cursor.adapters.register_loader("json", TextLoader)
+    return closing(cursor)
 
 
 def _execute(session: Session, statement: str) -> None:

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +48,7 @@ def test_every_run_is_at_least_twice_as_large_as_the_next(tmp_path):
     for page in range(200):
         index.add(random.integers(0, 2**64, int(random.integers(1, 9)), np.uint64), page)
         sizes = [len(run.heads) for run in index._runs]
-        assert all(old >= 2 * young for old, young in zip(sizes, sizes[1:], strict=False))
+        assert all(old >= 2 * young for old, young in pairwise(sizes))
     assert len(list(tmp_path.glob("*.run"))) <= len(sizes)
 
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psycopg
 import pyarrow as pa
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlmodel import Session, func, select
 
 from switchyard.api.errors import ConfigError, PermanentError, SwitchyardError, TransientError
@@ -113,17 +112,16 @@ def test_writers_in_threads_take_turns(database: Database) -> None:
 
 
 def test_a_store_locked_by_another_program_is_a_passing_fault(sqlite: Database, sqlite_file: Path) -> None:
-    other = sqlite3.connect(sqlite_file, isolation_level=None)
+    event.listen(sqlite.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=50"))
+    sqlite.close()
+    # The store's own SQLite: two libraries in one process do not see each other's locks.
+    other = database_module._sqlite_module().connect(sqlite_file, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    try:
-        with pytest.raises(TransientError, match="locked by another program"), sqlite.write() as session:
-            session.connection().connection.driver_connection.execute("PRAGMA busy_timeout=50")
-            session.add(Counter(name="subject", next=1))
-    except BaseException:
-        raise
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
+    with pytest.raises(TransientError, match="locked by another program"):
+        set_counter(sqlite, 1)
+    other.execute("ROLLBACK")
+    other.close()
+    set_counter(sqlite, 2)
 
 
 def test_a_deadlock_is_done_again_and_leaves_one_effect(postgres, postgres_template: str) -> None:
@@ -179,7 +177,7 @@ def test_transact_does_not_repeat_what_will_fail_again(database: Database) -> No
 
     def work(session: Session) -> None:
         attempts.append(1)
-        session.add(Counter(name=None, next=1))
+        twice_by_session(session)
 
     with pytest.raises(PermanentError):
         database.transact(work)
@@ -213,7 +211,9 @@ def bad_statement(session: Session) -> None:
     session.connection().execute(text("SELECT * FROM nowhere WHERE value = :value"), {"value": CANARY})
 
 
-@pytest.mark.parametrize("fault", [twice_by_session, twice_by_bulk, after_a_failed_flush, half_a_character, bad_statement])
+@pytest.mark.parametrize(
+    "fault", [twice_by_session, twice_by_bulk, after_a_failed_flush, half_a_character, bad_statement]
+)
 def test_no_error_shows_a_value(database: Database, fault) -> None:
     with pytest.raises(PermanentError) as raised, database.write() as session:
         fault(session)
@@ -225,19 +225,20 @@ def test_no_error_shows_a_value(database: Database, fault) -> None:
 def test_a_violated_constraint_is_named(database: Database) -> None:
     with pytest.raises(PermanentError, match="shared_value") as raised, database.write() as session:
         twice_by_session(session)
-    assert str(raised.value).islower() or "UniqueViolation" in str(raised.value) or "UNIQUE" in str(raised.value)
+    assert "unique" in str(raised.value).lower()
 
 
 def test_bound_values_do_not_reach_the_server_log(postgres, postgres_template: str) -> None:
     name = postgres.create(postgres_template)
     database = Database(postgres.url(name))
+    before = len(postgres.log.read_text())
     with pytest.raises(PermanentError), database.write() as session:
         bad_statement(session)
     deadline = time.monotonic() + 5
-    while "nowhere" not in (logged := postgres.log.read_text()) and time.monotonic() < deadline:
+    while "nowhere" not in (logged := postgres.log.read_text()[before:]) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert "FROM nowhere WHERE value = $1" in logged
-    assert CANARY not in logged.partition("FROM nowhere")[2]
+    assert CANARY not in logged
     database.close()
     postgres.drop(name)
 
@@ -344,8 +345,3 @@ def test_a_server_that_is_not_there_is_a_passing_fault(tmp_path: Path) -> None:
 def test_every_error_of_the_store_is_one_of_the_hubs(database: Database) -> None:
     with pytest.raises(SwitchyardError), database.write() as session:
         bulk.select(session, "SELECT 1 / 0 FROM nowhere", pa.schema([("x", pa.int64())]))
-
-
-def test_psycopg_binds_on_the_server() -> None:
-    """What keeps values out of the server's log; the other cursor class puts them into the text."""
-    assert psycopg.Connection.cursor_factory is psycopg.Cursor
