@@ -92,7 +92,7 @@ class Hub:
             self.catalogue.register(session, "page_viewed", {"url": "text"})
             self.catalogue.add(session, entries)
             if journal:
-                self.catalogue.journal_events(session, "page_viewed", table, self.page)
+                self.catalogue.journal_events(session, "page_viewed", table)
         self.log.remember(table["_id"], self.page)
 
     def numbers(self) -> list[int]:

@@ -99,13 +99,9 @@ class _Judge:
             return None
         if isinstance(left, datetime) and isinstance(right, date) and not isinstance(right, datetime):
             left = left.replace(tzinfo=UTC).astimezone(ZoneInfo(self.zone)).date()
-        elif isinstance(right, datetime) and right.tzinfo:
-            right = right.astimezone(UTC).replace(tzinfo=None)
         return COMPARE[sign](left, right)
 
-    def elements(
-        self, left: ast.Elements, fits: Callable[[str], bool], names: Mapping[str, Any]
-    ) -> bool | None:
+    def elements(self, left: ast.Elements, fits: Callable[[str], bool], names: Mapping[str, Any]) -> bool | None:
         elements = names[left.attribute.name]
         if elements is None:
             return None
@@ -129,6 +125,9 @@ class _Judge:
 
     def value(self, operand: ast.Operand | ast.Constant, names: Mapping[str, Any]) -> Any:
         match operand:
+            case ast.Constant(datetime() as written):
+                aware = written if written.tzinfo else written.replace(tzinfo=ZoneInfo(self.zone))
+                return aware.astimezone(UTC).replace(tzinfo=None)
             case ast.Constant(value):
                 return value
             case ast.Attribute(name):

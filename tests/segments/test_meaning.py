@@ -299,7 +299,7 @@ def test_every_profile_has_its_own_instant_and_every_definition_a_row() -> None:
 
 def test_what_is_read_is_said_exactly() -> None:
     where = 'did(order where channel = "web") and max(order.total) > 3 and did(view) and city = country and '
-    where += "birthday in last 3 days and any(interests) = \"go\" and in segment vip and points exists"
+    where += 'birthday in last 3 days and any(interests) = "go" and in segment vip and points exists'
     program = Segmentation().compile([Definition("s", {"where": where})], SCHEMA)
     reads = program.reads["s"]
     assert reads.events == {"order": {"channel", "total"}, "view": set()}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchyard_plugins.segmentation import ast
+from switchyard_plugins.segmentation.definition import Rule
 from switchyard_plugins.segmentation.parser import parse
 from switchyard_plugins.segmentation.printer import text
 from switchyard_plugins.segmentation.sentence import explain
-from switchyard_plugins.segmentation.definition import Rule
 
 PARTS = st.sampled_from(["city", "last", "not", "in", "a b", "é", "_x1", "segment", "true", "1st", "any", "count"])
 NAMES = st.lists(PARTS, min_size=1, max_size=3).map(".".join)

@@ -155,7 +155,7 @@ class World:
         prop = None
         if function != "count":
             prop = self.random.choice(fits.get(function, ("total", "score", "channel", "gift", "due")))
-        kinds = {name: kind for name, kind in EVENT.items()}
+        kinds = dict(EVENT)
         where = self.state(kinds, relative=False) if self.random.random() < 0.4 else None
         if where and self.random.random() < 0.3:
             where = ast.negate(ast.any_of([where, self.state(kinds, relative=False)]))

@@ -30,7 +30,10 @@ def measured(profiles: ir.Table, scope: Scope, measures: Mapping[Measure, str], 
 
 def _joined(events: ir.Table, profiles: ir.Table, group: Sequence[Measure]) -> ir.Table:
     """The events with their profile's instant, without those too old for any measure of the group."""
-    now = profiles.select(**{_KEY: profiles.profile_id, _NOW: profiles["at"]})
+    lengths = {edge for measure in group for edge in (measure.window.near, measure.window.far) if edge}
+    # Per profile, not per event: there are fewer of them.
+    edges = {f"{_NOW}{length}": profiles["at"] - ibis.interval(seconds=length) for length in sorted(lengths)}
+    now = profiles.select(**{_KEY: profiles.profile_id, _NOW: profiles["at"]}, **edges)
     joined = events.rename({_TIME: "at"}).join(now, events.profile_id == now[_KEY])
     reaches = [reach(measure) for measure in group]
     known = [length for length in reaches if length is not None]
@@ -74,7 +77,7 @@ def _inside(events: ir.Table, window: ast.Window, upcoming: bool) -> ir.BooleanV
 
 
 def _ago(events: ir.Table, length: int) -> ir.TimestampValue:
-    return events[_NOW] - ibis.interval(seconds=length) if length else events[_NOW]
+    return events[f"{_NOW}{length}"] if length else events[_NOW]
 
 
 def _aggregate(events: ir.Table, measure: Measure, counts: ir.BooleanValue) -> ir.Value:

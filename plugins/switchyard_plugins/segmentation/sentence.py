@@ -20,7 +20,7 @@ _OPERATORS = {
     "starts with": "starts with",
     "ends with": "ends with",
 }
-_OF_DATES = {"=": "is", "!=": "is not", "<": "is before", "<=": "is not after", ">": "is after", ">=": "is not before"}
+_OF_DATES = _OPERATORS | {"<": "is before", "<=": "is not after", ">": "is after", ">=": "is not before"}
 _FUNCTIONS = {
     "count": "number of",
     "sum": "sum of",

@@ -59,8 +59,8 @@ class Hub:
 
     @cached_property
     def intake(self) -> Intake:
-        config = self.project.loaded.project
-        return Intake(self.database, self.log, Rules(config.identity, config.hub.default_region), config.hub.file_rows)
+        identity, hub = self.project.loaded.project.identity, self.project.loaded.project.hub
+        return Intake(self.database, self.log, Rules(identity, hub.default_region), hub.file_rows, hub.flush_rows)
 
     @cached_property
     def working(self) -> WorkingDatabase:

@@ -111,7 +111,7 @@ def _events(hub: Hub, subjects: list[int], latest: int = 20) -> list[Answer]:
     ids = pa.array(subjects, pa.int64())
     found: list[Answer] = []
     with hub.log.snapshot(subjects=ids, memberships=False) as snapshot:
-        for event_type in snapshot.types:
+        for event_type in [each for each in snapshot.types if not each.startswith("_")]:
             rows = snapshot.history(event_type, ids).sort_by([("_at", "descending")]).slice(0, latest)
             for row in rows.to_pylist():
                 properties = {n: plain(v) for n, v in row.items() if not n.startswith("_") and v is not None}

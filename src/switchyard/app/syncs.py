@@ -61,7 +61,6 @@ def _sync(hub: Hub, connection: str, stream: Stream, full: bool, progress: Progr
             sync(hub.intake, Stretch(source, mapper, run_id, stream_id, cursor), count)
     except SwitchyardError as failed:
         error = failed
-    flushed(hub)
     with hub.database.write() as session:
         runs.finished(session, run_id, {}, runs.FAILED if error else runs.DONE, _said(hub, error))
     counted = _named(counts)
@@ -70,12 +69,6 @@ def _sync(hub: Hub, connection: str, stream: Stream, full: bool, progress: Progr
     )
     failure = {"error": _said(hub, error), "exit_code": error.exit_code} if error else {}
     return {"connection": connection, "stream": stream.name, **counted, **failure}
-
-
-def flushed(hub: Hub) -> None:
-    """Move what is young enough to be many into files, and keep the files few."""
-    hub.log.flush(hub.project.loaded.project.hub.flush_rows)
-    hub.log.compact()
 
 
 def _named(counts: Counts) -> Answer:

@@ -101,7 +101,8 @@ class Evaluation:
         )
 
     def _event_types(self, registered: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-        named = self._vocabulary.events.keys() | registered.keys()
+        # Types that begin with an underscore are the hub's own.
+        named = self._vocabulary.events.keys() | {name for name in registered if not name.startswith("_")}
         return {name: {**self._vocabulary.events.get(name, {}), **registered.get(name, {})} for name in named}
 
     def compiled(self, authored: Sequence[Authored]) -> list[Program]:

@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from switchyard.api.errors import PermanentError
 from switchyard.eventlog.catalogue import NamedFile
 from switchyard.eventlog.files import FileEntry, LogFolder
 from switchyard.eventlog.footers import Footers
@@ -66,7 +67,10 @@ def merge(
     entry = writer.entry(max(file.level for file in files) + 1)
     if entry.rows != rows:
         folder.remove([entry.name])
-        raise AssertionError(f"merged {entry.rows} of {rows} rows")
+        raise PermanentError(
+            f"{len(files)} files of {kind} '{type}' have {entry.rows} rows, not the {rows} that their footers say; "
+            "nothing was changed, restore them from a backup"
+        )
     return entry
 
 

@@ -123,6 +123,8 @@ class FileWriter:
         )
 
     def write(self, rows: pa.Table) -> None:
+        if not rows.num_rows:
+            return
         self._rows += rows.num_rows
         for column in self._layout.pruned:
             self._widen(column, rows[column])

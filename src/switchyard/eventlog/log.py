@@ -233,6 +233,8 @@ class EventLog:
             self._catalogue.swap([entry], replaced, drained)
             self._holds.retire(replaced)
         self._doubtful.remove(entry.name)
+        for name in replaced:
+            self._footers.forget(name)
 
     def _settle(self) -> None:
         if self._doubtful:

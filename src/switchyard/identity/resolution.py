@@ -39,7 +39,7 @@ class Resolution:
         known: which keys the store knew.
         attributes: what the store holds of each key's attributes (JSON), NULL for new ones.
         subjects: new subjects: id, key, profile_id.
-        identifiers: new evidence: kind_id, value, subject_id, line.
+        identifiers: new evidence: kind_id, value, subject_id, line, source.
         moved: known subjects whose profile changes: id, profile_id.
         shared: values newly parked: kind_id, value.
         merges: profile_id, merged_id, kind_id, value.
@@ -70,7 +70,7 @@ def resolve(
     Args:
         stream_id: the stream whose subjects these are.
         keys: their keys, unique, ascending.
-        claims: `subject` (position in `keys`), `kind_id`, `value`, `line`: unique but for the line.
+        claims: `subject` (position in `keys`), `kind_id`, `value`: unique; and what goes with them, `line`, `source`.
         limits: identifier kind → on how many subjects one value may stand.
         take_ids: hands out new subject ids.
     """
@@ -101,7 +101,7 @@ def resolve(
         known=known.is_known,
         attributes=known.attributes,
         subjects=pa.table({"id": ids[new], "key": keys.filter(pa.array(new)), "profile_id": _nullable(profiles[new])}),
-        identifiers=fresh.select(["kind_id", "value", "subject_id", "line"]),
+        identifiers=fresh.select(["kind_id", "value", "subject_id", "line", "source"]),
         moved=moved,
         shared=shared,
         merges=graph.reasons(merged),

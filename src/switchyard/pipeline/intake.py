@@ -6,20 +6,21 @@ in the event log, which do not count until the transaction names them. The trans
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sqlmodel import Session
 
-from switchyard.api.records import JSON, Cursor, Reject
+from switchyard.api.records import Cursor
 from switchyard.eventlog.files import FileEntry
 from switchyard.eventlog.log import EventLog
 from switchyard.identity.resolution import Resolution, resolve
 from switchyard.pipeline import conformity
-from switchyard.pipeline.events import SUBJECT, events
+from switchyard.pipeline.events import PAGE, RECORD, SUBJECT, events, unnamed
 from switchyard.pipeline.mapping import RECORD_ID, Mapped, Mapper, sandbox
 from switchyard.pipeline.people import People, Rules, documents, people
 from switchyard.store import bulk, names, quarantine, runs
@@ -27,6 +28,23 @@ from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database
 from switchyard.store.sequences import Sequence as Ids
 from switchyard.store.tables import Identifier, Merge, Page, SharedValue, Stream, StreamMark, Subject
+
+Integers = NDArray[np.int64]
+_REJECTS = pa.schema(
+    [
+        ("run_id", pa.int64()),
+        ("page_id", pa.int64()),
+        ("stream_id", pa.int64()),
+        ("origin", pa.string()),
+        ("line", pa.int64()),
+        ("byte", pa.int64()),
+        ("field", pa.string()),
+        ("code", pa.string()),
+        ("reason", pa.string()),
+        ("record", pa.string()),
+        ("created_at", pa.timestamp("us")),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -49,30 +67,29 @@ class Counts:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A mapped page on its way to the commit, with what its commit makes true."""
+    """Mapped pages on their way to one commit, with what it makes true."""
 
     run_id: int
     mapped: Mapped
     cursor: Cursor
     marks: Sequence[str] = ()
-    origin: str | None = None
     replayed: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Everything a page's transaction writes."""
+    """Everything a transaction writes."""
 
-    page_id: int
-    counts: Counts
+    page_ids: Integers
+    counts: Sequence[Counts]
     rejects: pa.Table
     resolution: Resolution
     documents: pa.Array
     events: Mapping[str, pa.Table]
     types: Mapping[str, Mapping[str, str]]
     attributes: Mapping[str, str]
-    record_ids: pa.Array
-    files: list[FileEntry] = field(default_factory=list)
+    record_ids: pa.Table
+    files: Sequence[FileEntry] = ()
 
 
 class Intake:
@@ -80,6 +97,7 @@ class Intake:
 
     Args:
         file_rows: events of a page with at least so many records are written as files, others as journal rows.
+        flush_rows: journal rows that wait at most before they become files.
         clock: the instant now, UTC without a zone.
     """
 
@@ -89,6 +107,7 @@ class Intake:
         log: EventLog,
         rules: Rules,
         file_rows: int = 50_000,
+        flush_rows: int = 50_000,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC).replace(tzinfo=None),
     ) -> None:
         self._database = database
@@ -96,13 +115,15 @@ class Intake:
         self._catalogue = StoreCatalogue(database)
         self._rules = rules
         self._file_rows = file_rows
+        self._flush_rows = flush_rows
+        self._young = flush_rows
         self._clock = clock
         self._subjects = Ids(database, "subject")
         self._pages = Ids(database, "page")
         self._connection = sandbox()
 
     def commit(self, stream_id: int, mapper: Mapper, arrival: Arrival) -> Counts:
-        """Make one page true.
+        """Make the pages true.
 
         Raises:
             ConfigError: a property or attribute has another type than before.
@@ -115,67 +136,73 @@ class Intake:
         except BaseException:
             self._log.discard(prepared.files)
             raise
-        self._log.remember(prepared.record_ids, prepared.page_id)
-        return prepared.counts
+        for page_id in prepared.page_ids.tolist():
+            mine = pc.equal(prepared.record_ids[PAGE], page_id)
+            self._log.remember(prepared.record_ids["_id"].filter(mine), page_id)
+        self._young += sum(table.num_rows for table in prepared.events.values())
+        if self._young >= self._flush_rows:
+            self.flush()
+        return sum(prepared.counts, Counts())
+
+    def flush(self) -> None:
+        """Make files of journal rows where they are many, and few files of many."""
+        self._log.flush(self._flush_rows // 2)
+        self._log.compact()
+        self._young = 0
 
     def _prepare(self, stream_id: int, mapper: Mapper, arrival: Arrival) -> _Prepared:
-        mapped, duplicate = self._unseen(mapper, arrival.mapped)
+        mapped, duplicates = self._unseen(mapper, arrival.mapped)
         now = self._clock()
         kinds = self._kinds(mapper)
-        found = people(mapped.records, mapped.page, mapper.plan, self._rules, kinds)
+        found = people(mapped, mapper.plan, self._rules, kinds)
         limits = {number: self._rules.identity.rule(name).limit for name, number in kinds.items()}
         with self._database.read() as session:
             resolution = resolve(session, stream_id, found.keys, found.claims, limits, self._subjects.take)
             types, attributes = self._catalogue.types(session), names.attribute_types(session)
-        page_id = int(self._pages.take(1)[0])
-        made, wanted = self._events(mapper, mapped, found, resolution, types)
-        quarantined = len(mapped.rejects)
+        page_ids = self._pages.take(len(mapped.origins))
+        ids = _Ids(resolution.subject_ids, page_ids)
+        made, wanted = self._events(mapper, mapped, found, ids, types)
+        if mapper.plan.stream.mode == "append":
+            made[RECORD] = ids.given(unnamed(mapper, mapped, found.of, made, now))
         prepared = _Prepared(
-            page_id=page_id,
-            counts=Counts(mapped.read, mapped.read - quarantined - duplicate, quarantined, duplicate),
-            rejects=_rejects(mapped.rejects, arrival, page_id, stream_id, now),
+            page_ids=page_ids,
+            counts=_counts(arrival.mapped, duplicates),
+            rejects=_rejects(mapped, arrival.run_id, page_ids, stream_id, now),
             resolution=resolution,
             documents=documents(self._connection, mapped.records, found, resolution.attributes, _micros(now)),
             events=made,
             types=wanted,
             attributes=conformity.attributes(mapped.records, attributes),
-            record_ids=_seen_ids(mapper, mapped, made),
+            record_ids=_seen_ids(mapper, mapped, page_ids, made),
         )
         if mapped.records.num_rows >= self._file_rows:
-            files = [
-                self._log.write("event", name, _with_page(table, page_id))
-                for name, table in made.items()
-                if table.num_rows
-            ]
+            full = {name: table for name, table in made.items() if table.num_rows}
+            files = [self._log.write("event", name, table) for name, table in full.items()]
             return replace(prepared, events={}, files=files)
         return prepared
 
-    def _unseen(self, mapper: Mapper, mapped: Mapped) -> tuple[Mapped, int]:
-        """Without the records of an append stream that came before, in this page or an earlier one."""
+    def _unseen(self, mapper: Mapper, mapped: Mapped) -> tuple[Mapped, Integers]:
+        """Without the records of an append stream that came before, here or earlier; and how many of each page."""
+        none = np.zeros(len(mapped.origins), np.int64)
         if mapper.plan.stream.mode != "append" or mapped.records.num_rows == 0:
-            return mapped, 0
+            return mapped, none
         ids = mapped.records[RECORD_ID].cast(pa.binary(16)).combine_chunks()
         new = _first_of_each(ids) & ~self._log.seen(ids)
-        duplicate = int((~new).sum())
-        return (replace(mapped, records=mapped.records.filter(pa.array(new))) if duplicate else mapped), duplicate
+        if new.all():
+            return mapped, none
+        duplicates = np.bincount(mapped.sources[~new], minlength=len(none))
+        return replace(mapped, records=mapped.records.filter(pa.array(new))), duplicates
 
     def _events(
-        self,
-        mapper: Mapper,
-        mapped: Mapped,
-        found: People,
-        resolution: Resolution,
-        types: Mapping[str, Mapping[str, str]],
+        self, mapper: Mapper, mapped: Mapped, found: People, ids: "_Ids", types: Mapping[str, Mapping[str, str]]
     ) -> tuple[dict[str, pa.Table], dict[str, dict[str, str]]]:
         made: dict[str, pa.Table] = {}
         wanted: dict[str, dict[str, str]] = {}
         for name, table in events(mapper, mapped, found.of):
-            subjects = pa.array(resolution.subject_ids[table[SUBJECT].to_numpy()])
-            table = table.set_column(table.column_names.index(SUBJECT), SUBJECT, subjects)
-            table, wanted[name] = conformity.events(name, table, types.get(name, {}))
+            table, wanted[name] = conformity.events(name, ids.given(table), types.get(name, {}))
             if mapper.plan.stream.mode == "upsert" and table.num_rows:
-                ids = table["_id"].combine_chunks()
-                table = table.filter(pa.array(_first_of_each(ids) & ~self._log.seen(ids)))
+                natural = table["_id"].combine_chunks()
+                table = table.filter(pa.array(_first_of_each(natural) & ~self._log.seen(natural)))
             made[name] = table
         return made, wanted
 
@@ -189,7 +216,6 @@ class Intake:
             return names.kinds(session, sorted(wanted))
 
     def _write(self, session: Session, stream_id: int, arrival: Arrival, prepared: _Prepared) -> None:
-        page_id, resolution = prepared.page_id, prepared.resolution
         now = self._clock()
         self._write_people(session, stream_id, prepared)
         for name, properties in prepared.types.items():
@@ -197,34 +223,22 @@ class Intake:
         names.register_attributes(session, prepared.attributes)
         self._catalogue.add(session, prepared.files)
         for name, table in prepared.events.items():
-            self._catalogue.journal_events(session, name, table, page_id)
+            if not table.num_rows:
+                continue
+            self._catalogue.journal_events(session, name, table)
         quarantine.put(session, prepared.rejects)
         quarantine.mark_replayed(session, arrival.replayed, now)
         for mark in arrival.marks:
             session.merge(StreamMark(stream_id=stream_id, mark=mark))
-        counts = prepared.counts
-        session.add(
-            Page(
-                id=page_id,
-                run_id=arrival.run_id,
-                stream_id=stream_id,
-                origin=arrival.origin,
-                committed_at=now,
-                read=counts.read,
-                mapped=counts.mapped,
-                quarantined=counts.quarantined,
-                duplicate=counts.duplicate,
-                changed=bulk.packed(pa.array(resolution.changed)),
-            )
-        )
-        runs.counted(session, arrival.run_id, asdict(counts))
+        session.add_all(_pages(stream_id, arrival, prepared, now))
+        runs.counted(session, arrival.run_id, asdict(sum(prepared.counts, Counts())))
         if not arrival.replayed:
             row = session.get_one(Stream, stream_id)
             row.cursor, row.updated_at = arrival.cursor, now
             session.add(row)
 
     def _write_people(self, session: Session, stream_id: int, prepared: _Prepared) -> None:
-        page_id, resolution = prepared.page_id, prepared.resolution
+        resolution, last = prepared.resolution, int(prepared.page_ids[-1])
         new = pa.array(~resolution.known)
         subjects = resolution.subjects.append_column("attributes", prepared.documents.filter(new))
         subjects = subjects.append_column("stream_id", pa.array(np.full(subjects.num_rows, stream_id, np.int16)))
@@ -232,22 +246,50 @@ class Intake:
         said = pa.array(resolution.known & prepared.documents.is_valid().to_numpy(zero_copy_only=False))
         known = pa.table({"id": pa.array(resolution.subject_ids), "attributes": prepared.documents})
         bulk.update(session, Subject, known.filter(said), ["id"])
-        identifiers = resolution.identifiers.append_column(
-            "page_id", pa.array(np.full(resolution.identifiers.num_rows, page_id, np.int64))
-        )
+        page_ids = pa.array(prepared.page_ids[resolution.identifiers["source"].to_numpy()])
+        identifiers = resolution.identifiers.drop_columns(["source"]).append_column("page_id", page_ids)
         bulk.insert(session, Identifier, identifiers.sort_by([("kind_id", "ascending"), ("value", "ascending")]))
         bulk.update(session, Subject, resolution.moved, ["id"])
-        bulk.upsert(session, SharedValue, _with(resolution.shared, "page_id", page_id), ["kind_id", "value"])
-        bulk.insert(session, Merge, _with(resolution.merges, "page_id", page_id))
+        bulk.upsert(session, SharedValue, _with(resolution.shared, "page_id", last), ["kind_id", "value"])
+        bulk.insert(session, Merge, _with(resolution.merges, "page_id", last))
+
+
+def _pages(stream_id: int, arrival: Arrival, prepared: _Prepared, now: datetime) -> list[Page]:
+    """A row for each page; the last one holds the profiles that all of them changed."""
+    pages = [
+        Page(
+            id=page_id,
+            run_id=arrival.run_id,
+            stream_id=stream_id,
+            origin=origin,
+            committed_at=now,
+            changed=b"",
+            **asdict(counts),
+        )
+        for page_id, counts, origin in zip(
+            prepared.page_ids.tolist(), prepared.counts, arrival.mapped.origins, strict=True
+        )
+    ]
+    pages[-1].changed = bulk.packed(pa.array(prepared.resolution.changed))
+    return pages
 
 
 def _with(table: pa.Table, name: str, value: int) -> pa.Table:
     return table.append_column(name, pa.array(np.full(table.num_rows, value, np.int64)))
 
 
-def _with_page(table: pa.Table, page_id: int) -> pa.Table:
-    at = table.column_names.index("_at") + 1
-    return table.add_column(at, "_page", pa.array(np.full(table.num_rows, page_id, np.int64)))
+@dataclass(frozen=True)
+class _Ids:
+    """The ids of subjects and pages, by their numbers within what is committed together."""
+
+    subjects: Integers
+    pages: Integers
+
+    def given(self, table: pa.Table) -> pa.Table:
+        for name, ids in ((SUBJECT, self.subjects), (PAGE, self.pages)):
+            numbers = ids[table[name].to_numpy()]
+            table = table.set_column(table.column_names.index(name), name, pa.array(numbers))
+        return table
 
 
 def _first_of_each(ids: pa.Array) -> NDArray[np.bool_]:
@@ -261,35 +303,34 @@ def _first_of_each(ids: pa.Array) -> NDArray[np.bool_]:
     return mask
 
 
-def _seen_ids(mapper: Mapper, mapped: Mapped, made: Mapping[str, pa.Table]) -> pa.Array:
+def _seen_ids(mapper: Mapper, mapped: Mapped, page_ids: Integers, made: Mapping[str, pa.Table]) -> pa.Table:
+    """What later pages must not bring again: `_id`, `_page`."""
     if mapper.plan.stream.mode == "append":
-        return mapped.records[RECORD_ID].cast(pa.binary(16)).combine_chunks()
-    return pa.concat_arrays([pa.array([], pa.binary(16)), *(t["_id"].combine_chunks() for t in made.values())])
+        ids = mapped.records[RECORD_ID].cast(pa.binary(16))
+        return pa.table({"_id": ids, PAGE: page_ids[mapped.sources]})
+    none = pa.table({"_id": pa.array([], pa.binary(16)), PAGE: pa.array([], pa.int64())})
+    return pa.concat_tables([none, *(table.select(["_id", PAGE]) for table in made.values())])
 
 
-def _rejects(rejects: Sequence[Reject], arrival: Arrival, page_id: int, stream_id: int, now: datetime) -> pa.Table:
-    columns = ("origin", "line", "byte", "field", "code", "reason")
-    listed = {name: [getattr(reject, name, arrival.origin) for reject in rejects] for name in columns}
-    count = len(rejects)
-    return pa.table(
-        {
-            "run_id": pa.array([arrival.run_id] * count, pa.int64()),
-            "page_id": pa.array([page_id] * count, pa.int64()),
-            "stream_id": pa.array([stream_id] * count, pa.int64()),
-            "origin": pa.array(listed["origin"], pa.string()),
-            "line": pa.array(listed["line"], pa.int64()),
-            "byte": pa.array(listed["byte"], pa.int64()),
-            "field": pa.array(listed["field"], pa.string()),
-            "code": pa.array(listed["code"], pa.string()),
-            "reason": pa.array(listed["reason"], pa.string()),
-            "record": pa.array([_text(reject.record) for reject in rejects], pa.string()),
-            "created_at": pa.array([now] * count, pa.timestamp("us")),
-        }
-    )
+def _counts(mapped: Mapped, duplicates: Integers) -> list[Counts]:
+    """What became of the records of each page."""
+    refused = (len(rejects) for rejects in mapped.rejects)
+    used = np.bincount(mapped.sources, minlength=len(mapped.origins))
+    return [
+        Counts(read=lost + kept, mapped=kept - twice, quarantined=lost, duplicate=twice)
+        for lost, kept, twice in zip(refused, used.tolist(), duplicates.tolist(), strict=True)
+    ]
 
 
-def _text(record: JSON) -> str:
-    return json.dumps(record, ensure_ascii=True)
+def _rejects(mapped: Mapped, run_id: int, page_ids: Integers, stream_id: int, now: datetime) -> pa.Table:
+    rows = [
+        {"page_id": page_id, "origin": origin, "record": json.dumps(reject.record, ensure_ascii=True)}
+        | {name: getattr(reject, name) for name in ("line", "byte", "field", "code", "reason")}
+        for page_id, origin, rejects in zip(page_ids.tolist(), mapped.origins, mapped.rejects, strict=True)
+        for reject in rejects
+    ]
+    fixed = {"run_id": run_id, "stream_id": stream_id, "created_at": now}
+    return pa.Table.from_pylist([row | fixed for row in rows], _REJECTS)
 
 
 def _micros(instant: datetime) -> int:

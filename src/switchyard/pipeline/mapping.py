@@ -5,13 +5,15 @@ extension. A record on which an expression fails is refused by itself; its neigh
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from switchyard.api.connectors import Stream
 from switchyard.api.errors import ConfigError
@@ -20,16 +22,20 @@ from switchyard.api.transforms import RecordTransform
 from switchyard.config.mapping import EventMapping
 from switchyard.config.mapping import Mapping as MappingConfig
 from switchyard.eventlog.types import arrow_type, type_text
-from switchyard.pipeline.records import ROW, describe, tabulate
+from switchyard.pipeline.records import ROW, SOURCE, describe, tabulate
 
 RECORD_ID = "_record"
 SUBJECT = "_subject"
 OBSERVED = "_observed"
+EXTRA = "extra"
+"""The event property that holds what the mapping does not name, as a JSON object."""
 
 
 def sandbox() -> duckdb.DuckDBPyConnection:
     """An in-memory connection for users' expressions."""
-    settings = {
+    settings: dict[str, Any] = {
+        # A page is mapped in one thread while another is committed: more threads would wait for each other.
+        "threads": 1,
         "enable_external_access": "false",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
@@ -41,12 +47,50 @@ def sandbox() -> duckdb.DuckDBPyConnection:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A mapped page: `records` has one row per record that could be mapped; `page` is what it was mapped from."""
+    """A mapped page, or several that are committed together.
+
+    Args:
+        page: what was mapped: the records' fields, `_row`, and `_source`: which of the pages a record came with.
+        records: one row per record that could be mapped.
+        rejects: the others, by page.
+        origins: of each page, where it came from.
+    """
 
     page: pa.Table
     records: pa.Table
-    rejects: list[Reject]
-    read: int
+    rejects: Sequence[Sequence[Reject]]
+    origins: Sequence[str | None]
+
+    @property
+    def sources(self) -> NDArray[np.int64]:
+        """Of each mapped record, the page it came with."""
+        return self.page[SOURCE].take(self.records[ROW]).to_numpy()
+
+    def joins(self, other: "Mapped") -> bool:
+        """Whether both can be committed together: their fields are the same."""
+        return self.page.schema.equals(other.page.schema) and self.records.schema.equals(other.records.schema)
+
+
+def together(several: Sequence[Mapped]) -> Mapped:
+    """Pages as one, in their order."""
+    if len(several) == 1:
+        return several[0]
+    pages, records, rows, sources = [], [], 0, 0
+    for mapped in several:
+        pages.append(_shifted(_shifted(mapped.page, ROW, rows), SOURCE, sources))
+        records.append(_shifted(mapped.records, ROW, rows))
+        rows, sources = rows + mapped.page.num_rows, sources + len(mapped.origins)
+    return Mapped(
+        pa.concat_tables(pages),
+        pa.concat_tables(records),
+        [rejects for mapped in several for rejects in mapped.rejects],
+        [origin for mapped in several for origin in mapped.origins],
+    )
+
+
+def _shifted(table: pa.Table, name: str, by: int) -> pa.Table:
+    at = table.column_names.index(name)
+    return table.set_column(at, name, pc.add(table[name], pa.scalar(by, pa.int64())))
 
 
 @dataclass(frozen=True)
@@ -54,7 +98,7 @@ class Plan:
     """A stream's mapping, compiled.
 
     Args:
-        select: text of the SELECT over `page` that gives one row per record.
+        select: what a SELECT over a page lists to give one row per record.
         fields: the record's fields that some expression names.
         grouped: event type → its mapping, for events made of several records.
         single: event types made of one record each.
@@ -67,6 +111,17 @@ class Plan:
     fields: frozenset[str]
     grouped: Mapping[str, EventMapping] = field(default_factory=dict)
     single: Mapping[str, EventMapping] = field(default_factory=dict)
+
+    def selecting(self, columns: Sequence[str]) -> str:
+        """The SELECT for a page of these columns. Those that no expression names go whole into the property `extra`
+        of the first event made of one record.
+        """
+        unknown = [name for name in columns if name not in self.fields | set(self.stream.key) and name[0] != "_"]
+        if not unknown or not self.single:
+            return f"SELECT {self.select} FROM page"
+        packed = ", ".join(f"{_text(name)}: {_identifier(name)}" for name in unknown)
+        event = next(iter(self.single))
+        return f'SELECT {self.select}, CAST(to_json({{{packed}}}) AS VARCHAR) AS "event.{event}.{EXTRA}" FROM page'
 
 
 def compile_mapping(connection: str, stream: Stream, mapping: MappingConfig) -> Plan:
@@ -82,7 +137,7 @@ def compile_mapping(connection: str, stream: Stream, mapping: MappingConfig) -> 
     with sandbox() as probe:
         fields = frozenset(name for text in inputs for name in _fields(probe, text))
     select = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
-    return Plan(connection, stream, mapping, f"SELECT {select} FROM page", fields, grouped, single)
+    return Plan(connection, stream, mapping, select, fields, grouped, single)
 
 
 def declared(plan: Plan) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
@@ -136,7 +191,6 @@ class Mapper:
         """
         table, rejects = tabulate(page)
         rejects = [*page.rejected, *rejects]
-        read = table.num_rows + len(rejects)
         table = self._completed(table)
         records, refused = self._run(table)
         rejects += refused
@@ -144,7 +198,7 @@ class Mapper:
             records, found = transform.apply(records)
             rejects += [_placed(reject, table) for reject in found]
         records, refused = self._usable(records, table)
-        return Mapped(table, records, rejects + refused, read)
+        return Mapped(table, records, [rejects + refused], [page.origin])
 
     def grouped(self, event: EventMapping, page: pa.Table) -> pa.Table:
         """The events that groups of these records make, in order of each group's first record.
@@ -155,19 +209,19 @@ class Mapper:
         at = f"CAST(({event.at or f'min({self.plan.mapping.observed_at})'}) AS TIMESTAMP)"
         query = (
             f"SELECT min({ROW}) AS {ROW}, {at} AS _at{', ' if properties else ''}{properties} FROM page "
-            f"WHERE ({event.group}) IS NOT NULL GROUP BY ({event.group}) ORDER BY 1"
+            f"WHERE ({event.group}) IS NOT NULL GROUP BY {SOURCE}, ({event.group}) ORDER BY 1"
         )
         return _query(self._grouping, query, page)
 
     def chosen(self, event: EventMapping, page: pa.Table, columns: Mapping[str, str]) -> pa.Table:
-        """The records of these that the event's `when` chooses: `_row`, `_group`, and the given expressions."""
+        """The records of these that the event's `when` chooses: `_row`, `_group`, and the given expressions.
+
+        `_group` is NULL for a record that belongs to no group.
+        """
         listed = "".join(f', ({text}) AS "{name}"' for name, text in columns.items())
         where = f"({event.when})" if event.when else "true"
-        return _query(
-            self._grouping,
-            f"SELECT {ROW}, CAST(({event.group}) AS VARCHAR) AS _group{listed} FROM page WHERE {where}",
-            page,
-        )
+        group = f"{SOURCE} || '/' || CAST(({event.group}) AS VARCHAR)"
+        return _query(self._grouping, f"SELECT {ROW}, {group} AS _group{listed} FROM page WHERE {where}", page)
 
     def _completed(self, table: pa.Table) -> pa.Table:
         """The table with every field that an expression names: a field no record of the page has is NULL."""
@@ -177,11 +231,12 @@ class Mapper:
 
     def _run(self, table: pa.Table) -> tuple[pa.Table, list[Reject]]:
         """Map the table; where an expression fails, halve it until the records at fault stand alone."""
+        select = self.plan.selecting(table.column_names)
         try:
-            return _query(self._mapping, self.plan.select, table), []
+            return _query(self._mapping, select, table), []
         except duckdb.Error as error:
             if table.num_rows <= 1:
-                empty = _query(self._mapping, self.plan.select, table.slice(0, 0))
+                empty = _query(self._mapping, select, table.slice(0, 0))
                 return empty, describe(table, "bad_value", f"the mapping fails on this record: {_first_line(error)}")
         half = table.num_rows // 2
         first, rejected = self._run(table.slice(0, half))
@@ -241,6 +296,14 @@ def _record_columns(
             yield f"event.{name}.{column}", f"({text})"
 
 
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
 def _expressions(event: EventMapping) -> Iterable[str]:
     yield from filter(None, (event.at, event.when, event.id, event.group))
     yield from event.properties.values()
@@ -258,7 +321,7 @@ def _fields(connection: duckdb.DuckDBPyConnection, expression: str) -> set[str]:
         raise ConfigError(f"'{expression}' must be one SQL expression")
     names: set[str] = set()
     _collect(statements[0], names)
-    return names - {ROW, LINE, BYTE}
+    return names - {ROW, SOURCE, LINE, BYTE}
 
 
 def _collect(node: object, names: set[str]) -> None:

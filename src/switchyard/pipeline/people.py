@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from switchyard.api.records import LINE
 from switchyard.config.models import Identity
 from switchyard.identity.normalise import blocked, normalised
-from switchyard.pipeline.mapping import OBSERVED, SUBJECT, Plan
-from switchyard.pipeline.records import ROW
+from switchyard.pipeline.mapping import OBSERVED, SUBJECT, Mapped, Plan
+from switchyard.pipeline.records import ROW, SOURCE
 
 Positions = NDArray[np.int64]
 
@@ -25,7 +25,8 @@ class People:
     Args:
         keys: their keys, unique, ascending.
         of: for each record, the position of its subject in `keys`.
-        claims: `subject` (position), `kind_id`, `value`, `line`: each value of each subject once.
+        claims: `subject` (position), `kind_id`, `value`, `line`, `source` (which of the pages): each value of each
+            subject once.
     """
 
     keys: pa.Array
@@ -41,42 +42,51 @@ class Rules:
     default_region: str | None = None
 
 
-def people(records: pa.Table, page: pa.Table, plan: Plan, rules: Rules, kinds: Mapping[str, int]) -> People:
+def people(mapped: Mapped, plan: Plan, rules: Rules, kinds: Mapping[str, int]) -> People:
     """Find the subjects of mapped records and what identifies them, normalised, without blocked values."""
+    records = mapped.records
     encoded = records[SUBJECT].combine_chunks().dictionary_encode()
     order = pc.sort_indices(encoded.dictionary)
     rank = np.empty(len(order), np.int64)
     rank[order.to_numpy()] = np.arange(len(order))
     of = rank[encoded.indices.to_numpy()] if len(encoded) else np.empty(0, np.int64)
-    lines = page[LINE].take(records[ROW]).to_numpy() if LINE in page.column_names and len(encoded) else None
+    place = mapped.page.select([each for each in (SOURCE, LINE) if each in mapped.page.column_names]).take(records[ROW])
     claims = [_NO_CLAIMS]
     for kind, identifier in plan.mapping.identifiers.items():
         raw = records[f"identifier.{kind}"].combine_chunks().dictionary_encode()
         region = identifier.region or rules.default_region
         values = normalised(kind, pa.chunked_array([raw.dictionary]), region, plan.connection)
         values = blocked(kind, values, rules.identity.rule(kind).blocked, region, plan.connection)
-        claims.append(_claims(of, raw.indices, values.combine_chunks(), kinds[kind], lines))
+        claims.append(_claims(of, raw.indices, values.combine_chunks(), kinds[kind], place))
     return People(encoded.dictionary.take(order), of, pa.concat_tables(claims))
 
 
 _NO_CLAIMS = pa.schema(
-    [("subject", pa.int64()), ("kind_id", pa.int64()), ("value", pa.string()), ("line", pa.int64())]
+    [
+        ("subject", pa.int64()),
+        ("kind_id", pa.int64()),
+        ("value", pa.string()),
+        ("line", pa.int64()),
+        ("source", pa.int64()),
+    ]
 ).empty_table()
 
 
-def _claims(of: Positions, codes: pa.Array, values: pa.Array, kind: int, lines: Positions | None) -> pa.Table:
-    """Each (subject, value) once, at the first line that says so. Different spellings of one value are one value."""
+def _claims(of: Positions, codes: pa.Array, values: pa.Array, kind: int, place: pa.Table) -> pa.Table:
+    """Each (subject, value) once, at the first record that says so. Different spellings of one value are one value."""
     spelled = values.dictionary_encode()
     code = pc.fill_null(spelled.indices.take(codes), -1).to_numpy(zero_copy_only=False).astype(np.int64)
     said = np.flatnonzero(code >= 0)
     pairs, first = np.unique(of[said] * max(len(spelled.dictionary), 1) + code[said], return_index=True)
-    at = said[first]
+    at = pa.array(said[first])
+    there = place.take(at)
     return pa.table(
         {
-            "subject": pa.array(of[at]),
+            "subject": pa.array(of[said[first]]),
             "kind_id": pa.array(np.full(len(pairs), kind, np.int64)),
-            "value": spelled.dictionary.take(pa.array(code[at])),
-            "line": pa.array(lines[at]) if lines is not None else pa.nulls(len(pairs), pa.int64()),
+            "value": spelled.dictionary.take(pa.array(code[said[first]])),
+            "line": there[LINE] if LINE in there.column_names else pa.nulls(len(pairs), pa.int64()),
+            "source": there[SOURCE],
         }
     )
 

@@ -11,10 +11,13 @@ import pyarrow.compute as pc
 from switchyard.api.records import BYTE, JSON, LINE, Page, Reject
 
 ROW = "_row"
+"""Number of a record within what is committed together, from 0."""
+SOURCE = "_source"
+"""Number of the page it came with."""
 
 
 def tabulate(page: Page) -> tuple[pa.Table, list[Reject]]:
-    """The page's records as a table with `_row`, and the records that no table can hold.
+    """The page's records as a table with `_row` and `_source`, and the records that no table can hold.
 
     A field whose values are of several types, or nested, becomes a column of JSON text. A record with a NUL character
     is refused: PostgreSQL stores none, and a store must not decide what is lost.
@@ -28,7 +31,8 @@ def tabulate(page: Page) -> tuple[pa.Table, list[Reject]]:
     if bad is not None:
         rejects += describe(table.filter(bad), "nul_character", "a text holds a NUL character, which no store can keep")
         table = table.filter(pc.invert(bad))
-    return table.append_column(ROW, pa.array(np.arange(table.num_rows, dtype=np.int64))), rejects
+    table = table.append_column(ROW, pa.array(np.arange(table.num_rows, dtype=np.int64)))
+    return table.append_column(SOURCE, pa.array(np.zeros(table.num_rows, np.int64))), rejects
 
 
 def describe(rows: pa.Table, code: str, reason: str, field: str | None = None) -> list[Reject]:

@@ -1,10 +1,10 @@
-"""One sync: a stream read from its cursor to its end, page by page, each page committed before the next one's turn.
+"""One sync: a stream read from its cursor to its end, page by page.
 
-Reading and mapping the next page goes on in a second thread while the last one is committed.
+Reading and mapping go on in a second thread while pages are committed.
 """
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,17 +12,12 @@ from dataclasses import dataclass
 from switchyard.api.connectors import Source
 from switchyard.api.records import Cursor, Page
 from switchyard.pipeline.intake import Arrival, Counts, Intake
-from switchyard.pipeline.mapping import Mapped, Mapper
+from switchyard.pipeline.mapping import Mapped, Mapper, together
 
-AHEAD = 1
-"""Mapped pages that wait for the commit: enough to use a second core, few enough to stay small."""
+AHEAD = 20_000
+"""Records that may wait for the commit; a page that is larger waits alone."""
 
 Progress = Callable[[Counts, str | None], None]
-
-
-@dataclass(frozen=True)
-class _Failed:
-    error: BaseException
 
 
 @dataclass(frozen=True)
@@ -40,60 +35,94 @@ def sync(intake: Intake, stretch: Stretch, progress: Progress) -> Counts:
     """Read the stretch to its end.
 
     Args:
-        progress: called after each commit with what was counted so far and where the page came from.
+        progress: called after each commit with what was counted so far and where its last page came from.
 
     Raises:
         SwitchyardError: what ended the sync early. Every page before it is committed.
     """
     total = Counts()
-    with _mapped(stretch) as pages:
-        for page, mapped in pages:
-            arrival = Arrival(stretch.run_id, mapped, page.cursor, page.marks, page.origin)
+    with _read(stretch) as ready:
+        while waiting := ready.take():
+            pages, mapped = zip(*waiting, strict=True)
+            marks = [mark for page in pages for mark in page.marks]
+            arrival = Arrival(stretch.run_id, together(mapped), pages[-1].cursor, marks)
             total += intake.commit(stretch.stream_id, stretch.mapper, arrival)
-            progress(total, page.origin)
+            progress(total, pages[-1].origin)
     return total
 
 
-@contextmanager
-def _mapped(stretch: Stretch) -> Iterator[Iterator[tuple[Page, Mapped]]]:
-    """The source's pages, mapped ahead in a thread, which ends when this context does."""
-    mapper = stretch.mapper
-    ready: queue.Queue[tuple[Page, Mapped] | _Failed | None] = queue.Queue(maxsize=AHEAD)
-    ended = threading.Event()
+class _Ready:
+    """Mapped pages between the thread that reads and the one that commits.
 
-    def put(item: tuple[Page, Mapped] | _Failed | None) -> bool:
-        while not ended.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
+    What waits is taken at once: small pages share a commit exactly where commits are slower than reading.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Page, Mapped]] = deque()
+        self._rows = 0
+        self._error: BaseException | None = None
+        self._closed = False
+
+    def put(self, page: Page, mapped: Mapped) -> bool:
+        """Wait for room; False where nobody takes any more."""
+        rows = mapped.page.num_rows
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._waiting or self._rows + rows <= AHEAD)
+            if not self._closed:
+                self._waiting.append((page, mapped))
+                self._rows += rows
+                self._changed.notify_all()
+            return not self._closed
+
+    def close(self, error: BaseException | None = None) -> None:
+        with self._changed:
+            self._error = self._error or error
+            self._closed = True
+            self._changed.notify_all()
+
+    def take(self) -> list[tuple[Page, Mapped]]:
+        """The pages that wait, as far as they can be committed together; none at the end.
+
+        Raises:
+            BaseException: what ended the reading, after all pages before it were taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            taken: list[tuple[Page, Mapped]] = []
+            while self._waiting and (not taken or taken[0][1].joins(self._waiting[0][1])):
+                taken.append(self._waiting.popleft())
+                self._rows -= taken[-1][1].page.num_rows
+            if not taken and self._error is not None:
+                raise self._error
+            self._changed.notify_all()
+            return taken
+
+
+@contextmanager
+def _read(stretch: Stretch) -> Iterator[_Ready]:
+    """The source's pages, mapped ahead in a thread, which ends when this context does."""
+    ready = _Ready()
 
     def read() -> None:
+        error = None
+        pages: Iterator[Page] = iter(())
         try:
-            pages = stretch.source.read(mapper.plan.stream, stretch.cursor)
-            try:
-                for page in pages:
-                    if not put((page, mapper.map(page))):
-                        return
-            finally:
-                # A generator holds connections and files; a plain iterator has nothing to close.
-                getattr(pages, "close", lambda: None)()
-            put(None)
-        except BaseException as error:
-            put(_Failed(error))
+            pages = stretch.source.read(stretch.mapper.plan.stream, stretch.cursor)
+            for page in pages:
+                if not ready.put(page, stretch.mapper.map(page)):
+                    break
+        except BaseException as failure:
+            error = failure
+        finally:
+            # A generator holds connections and files; a plain iterator has nothing to close.
+            getattr(pages, "close", lambda: None)()
+            ready.close(error)
 
-    def taken() -> Iterator[tuple[Page, Mapped]]:
-        while (item := ready.get()) is not None:
-            if isinstance(item, _Failed):
-                raise item.error
-            yield item
-
-    thread = threading.Thread(target=read, name=f"read {mapper.plan.connection}", daemon=True)
+    thread = threading.Thread(target=read, name=f"read {stretch.mapper.plan.connection}", daemon=True)
     thread.start()
     try:
-        yield taken()
+        yield ready
     finally:
-        ended.set()
+        ready.close()
         thread.join()

@@ -123,13 +123,12 @@ class StoreCatalogue:
             types[names[row.event_type_id]][row.name] = row.type
         return types
 
-    def journal_events(self, session: Session, event_type: str, table: pa.Table, page_id: int) -> None:
+    def journal_events(self, session: Session, event_type: str, table: pa.Table) -> None:
         """Put a small page's events of one type into the journal.
 
         Args:
             event_type: registered, or it is now.
-            table: `_id`, `_subject`, `_at`, and the properties, cast to their registered types.
-            page_id: the page of all of them.
+            table: `_id`, `_subject`, `_at`, `_page`, and the properties, cast to their registered types.
         """
         rows = table.num_rows
         given = {
@@ -137,7 +136,7 @@ class StoreCatalogue:
             "event_id": table["_id"].cast(pa.binary()),
             "subject_id": table["_subject"],
             "at_us": table["_at"].cast(pa.timestamp("us")).cast(pa.int64()),
-            "page_id": pa.repeat(pa.scalar(page_id, pa.int64()), rows),
+            "page_id": table["_page"],
             "properties": self._json(table.select([name for name in table.column_names if not name.startswith("_")])),
         }
         bulk.insert(session, JournalEvent, pa.table(given))

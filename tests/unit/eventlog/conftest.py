@@ -91,7 +91,7 @@ class Hub:
         self.page += 1
         with self.database.write() as session:
             self.catalogue.register(session, type, TYPES)
-            self.catalogue.journal_events(session, type, table, self.page)
+            self.catalogue.journal_events(session, type, table)
         self.log.remember(table["_id"], self.page)
 
     def reopen(self) -> EventLog:

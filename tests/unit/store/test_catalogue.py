@@ -67,9 +67,13 @@ def events(subjects: list[int], **properties: pa.Array) -> pa.Table:
     )
 
 
+def on_page(table, page=1):
+    return table.append_column("_page", pa.array([page] * table.num_rows, pa.int64()))
+
+
 def journal(catalogue, database, table, page=1, event_type="order_completed"):
     with database.write() as session:
-        catalogue.journal_events(session, event_type, table, page)
+        catalogue.journal_events(session, event_type, on_page(table, page))
 
 
 def test_a_named_file_is_listed_as_it_was_given(catalogue, database):
@@ -83,7 +87,7 @@ def test_a_named_file_is_listed_as_it_was_given(catalogue, database):
 def test_what_is_rolled_back_is_not_listed(catalogue, database):
     with pytest.raises(RuntimeError), database.write() as session:
         catalogue.add(session, [Entry("a")])
-        catalogue.journal_events(session, "order_completed", events([1]), 1)
+        catalogue.journal_events(session, "order_completed", on_page(events([1])))
         raise RuntimeError
     assert not catalogue.files()
     assert catalogue.journal_sizes() == {}
@@ -209,9 +213,8 @@ def test_every_value_survives_the_journal(database, data, name, text):
     catalogue = StoreCatalogue(database)
     with database.write() as session:
         catalogue.register(session, "t", {name: text})
-        catalogue.journal_events(
-            session, "t", events([1] * len(values), **{name: pa.array(values, arrow_type(text))}), 1
-        )
+        table = events([1] * len(values), **{name: pa.array(values, arrow_type(text))})
+        catalogue.journal_events(session, "t", on_page(table))
     version = catalogue.version()
     SQLModel.metadata.drop_all(database.engine)
     import duckdb

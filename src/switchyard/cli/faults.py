@@ -1,0 +1,64 @@
+"""What went wrong in the parts of an answer, as (exit code, message)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from switchyard.cli.invocation import Answer
+
+Faults = list[tuple[int, str]]
+
+
+def of_parts(answer: Answer) -> Faults:
+    """Syncs, deliveries and connections that failed, and the evaluation where it did."""
+    found = [
+        (int(part["exit_code"]), f"{_name(part)}: {part['error']}")
+        for key in ("syncs", "deliveries", "audiences", "connections")
+        for part in answer.get(key, ())
+        if part.get("error")
+    ]
+    if error := answer.get("error"):
+        found.append((int(error["exit_code"]), str(error["message"])))
+    return found
+
+
+def of_deliveries(answer: Answer) -> Faults:
+    """The same, and removals that the guard held back."""
+    held = [
+        (
+            1,
+            f"{part['audience']}: {part['blocked']:,} removals are more than the guard lets pass; if they are meant: "
+            f"switchyard deliver {part['audience']} --confirm-removals",
+        )
+        for part in answer.get("deliveries", ())
+        if part.get("blocked")
+    ]
+    return of_parts(answer) + held
+
+
+def of_verified(answer: Answer) -> Faults:
+    """The same, and lists that are not what their segments are."""
+    differing = [
+        (
+            1,
+            f"{part['audience']}: {part['missing']:,} missing and {part['extra']:,} extra on the list "
+            f"'{part['list']}'; repair it with: switchyard deliver {part['audience']}",
+        )
+        for part in answer["audiences"]
+        if part.get("missing") or part.get("extra")
+    ]
+    return of_parts(answer) + differing
+
+
+def of_checkup(answer: Answer) -> Faults:
+    """What `doctor` found broken."""
+    return [
+        (1, f"{check['check']}: {check['finding']}; {check['mend']}")
+        for check in answer["checks"]
+        if check["state"] == "fail"
+    ]
+
+
+def _name(part: Mapping[str, Any]) -> str:
+    return part.get("audience") or "/".join(part[key] for key in ("connection", "stream") if key in part)
