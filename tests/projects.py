@@ -81,7 +81,7 @@ class Spine:
         with self.database.write() as session:
             run = runs.started(session, "sync", "shop/test")
         mapped = self.mapper.map(Page(records, cursor, rejected, marks, origin))
-        counts = self.intake.commit(self.stream_id, self.mapper, Arrival(run, mapped, cursor, marks, origin))
+        counts = self.intake.commit(self.stream_id, self.mapper, Arrival(run, mapped, cursor, marks))
         with self.database.write() as session:
             runs.finished(session, run, {})
         return counts

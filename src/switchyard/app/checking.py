@@ -95,7 +95,9 @@ def _vocabulary(project: Project, problems: Problems) -> Schema:
                 try:
                     gives, happens = declared(compile_mapping(connection, stream, mapping))
                 except ConfigError as error:
-                    for blamed in _blamed(project, connection, stream, mapping) or [error]:
+                    place = ("connections", connection, "streams", stream.name, "mapping")
+                    whole = project.loaded.error(error.message, place)
+                    for blamed in _blamed(project, connection, stream, mapping) or [whole]:
                         problems.add(blamed)
                     continue
                 attributes |= gives
@@ -110,18 +112,18 @@ def _vocabulary(project: Project, problems: Problems) -> Schema:
 
 
 def _blamed(project: Project, connection: str, stream: Stream, mapping: Mapping) -> list[ConfigError]:
-    """The entries of a mapping that are wrong by themselves, each at its place."""
+    """The entries that a user wrote and that are wrong by themselves, each at its place."""
+    above = ("connections", connection, "streams", stream.name, "mapping")
     found: list[ConfigError] = []
     wrong: list[KeyPath] = []
     for path, part in _parts(mapping):
-        if path[:2] in wrong:
+        if path[:2] in wrong or project.loaded.document.known((*above, *path)) != (*above, *path):
             continue
         try:
             declared(compile_mapping(connection, stream, part))
         except ConfigError as error:
             wrong.append(path)
-            place = ("connections", connection, "streams", stream.name, "mapping", *path)
-            found.append(project.loaded.error(error.message, place))
+            found.append(project.loaded.error(error.message, (*above, *path)))
     return found
 
 

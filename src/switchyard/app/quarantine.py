@@ -12,7 +12,7 @@ from sqlmodel import Session, func, select
 
 from switchyard.api.connectors import Replayable, Source, Stream
 from switchyard.api.errors import ConfigError, SwitchyardError
-from switchyard.api.records import BYTE, JSON, LINE, Page, Reject
+from switchyard.api.records import BYTE, LINE, Page, Reject
 from switchyard.app.hub import Hub
 from switchyard.app.profiles import plain
 from switchyard.eventlog.types import duckdb_type
@@ -26,8 +26,8 @@ Answer = dict[str, Any]
 BATCH = 10_000
 """Records that are replayed in one commit at most."""
 _LISTED = ("id", "connection", "stream", "code", "reason", "field", "origin", "line", "created_at")
-_BROKEN_TEXT = "bad_text"
-"""Code of records that no text can hold: what was kept of them is not the record."""
+_HOPELESS = frozenset({"bad_text", "nul_character"})
+"""Codes of records that no store can hold, whatever the configuration says."""
 
 
 def listed(hub: Hub, connection: str | None = None, code: str | None = None, limit: int = 100) -> Answer:
@@ -80,7 +80,7 @@ def replay(hub: Hub, connection: str | None = None, stream: str | None = None) -
         with hub.database.read() as session:
             pages = list(_waiting(session, name, each.name))
         if pages:
-            counts, untried = _Replay(hub, name, each).run(pa.concat_tables(pages))
+            counts, untried = _Replay(hub, name, each).run(pages)
             total, left = total + counts, left + untried
     return {
         "replayed": total.read,
@@ -126,8 +126,8 @@ class _Replay:
     connection: str
     stream: Stream
 
-    def run(self, waiting: pa.Table) -> tuple[Counts, int]:
-        """Replay records; gives what became of them, and how many could not be tried."""
+    def run(self, waiting: Sequence[pa.Table]) -> tuple[Counts, int]:
+        """Replay records, page by page; gives what became of them, and how many could not be tried."""
         hub, name = self.hub, f"{self.connection}/{self.stream.name}"
         mapper = hub.mapper(self.connection, self.stream)
         with hub.database.write() as session:
@@ -150,12 +150,16 @@ class _Replay:
                 runs.finished(session, run_id, {}, runs.FAILED if failed else runs.DONE, failed)
         return total, left
 
-    def _pages(self, waiting: pa.Table, source: Source) -> Iterator[tuple[list[int], Page | None]]:
+    def _pages(self, waiting: Sequence[pa.Table], source: Source) -> Iterator[tuple[list[int], Page | None]]:
         """The records in pages of one origin each, with their ids; no page for those that cannot be tried."""
-        for (origin, how), group in groupby(waiting.to_pylist(), lambda row: (row["origin"], self._how(row))):
+
+        def alike(row: Mapping[str, Any]) -> tuple[str | None, str]:
+            return row["origin"], self._how(row)
+
+        grouped = (each for page in waiting for each in groupby(page.to_pylist(), alike))
+        for (origin, how), group in grouped:
             rows = list(group)
-            ids = [row["id"] for row in rows]
-            rejects = [_reject(row) for row in rows]
+            ids, rejects = [row["id"] for row in rows], [_reject(row) for row in rows]
             if how == "mapping":
                 yield ids, self._page(rejects, origin)
             elif how == "source" and isinstance(source, Replayable):
@@ -165,27 +169,26 @@ class _Replay:
 
     def _how(self, row: Mapping[str, Any]) -> str:
         """Who can make a record of it again: the mapping, which has its fields, or the source, which has its text."""
-        if row["code"] == _BROKEN_TEXT:
+        if row["code"] in _HOPELESS:
             return "nobody"
         record = json.loads(row["record"])
         return "mapping" if isinstance(record, dict) and record.keys() >= set(self.stream.key) else "source"
 
     def _page(self, rejects: Sequence[Reject], origin: str | None) -> Page:
         """The records as their source gave them: JSON has kept decimals and instants as texts."""
-        records: list[dict[str, JSON]] = [
-            {**reject.record, LINE: reject.line, BYTE: reject.byte}
-            for reject in rejects
-            if isinstance(reject.record, dict)
-        ]
-        table, refused = tabulate(Page(records, None))
-        empty = [name for name in (LINE, BYTE) if pa.types.is_null(table.schema.field(name).type)]
-        table, unfit = _typed(table.drop_columns([ROW, SOURCE, *empty]), self.stream)
-        return Page(table, None, rejected=[*refused, *unfit], origin=origin)
+        table, _ = tabulate(Page([reject.record for reject in rejects if isinstance(reject.record, dict)], None))
+        table = table.drop_columns([ROW, SOURCE])
+        table = table.append_column(LINE, pa.array([reject.line for reject in rejects], pa.int64()))
+        table = table.append_column(BYTE, pa.array([reject.byte for reject in rejects], pa.int64()))
+        typed, unfit = _typed(table, self.stream)
+        return Page(typed, None, rejected=unfit, origin=origin)
 
 
 def _typed(table: pa.Table, stream: Stream) -> tuple[pa.Table, list[Reject]]:
     """The table with the stream's fields in their types, and the records whose values are not of these."""
-    columns = {name: _expression(name, stream.fields.get(name, "")) for name in table.column_names}
+    # A field that is missing in all of them has no type of its own, and counts as text like any that is not declared.
+    bare = {each.name: "text" for each in table.schema if pa.types.is_null(each.type)}
+    columns = {name: _expression(name, (bare | dict(stream.fields)).get(name, "")) for name in table.column_names}
     listed = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
     with sandbox() as connection:
         connection.register("page", table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from switchyard.cli.invocation import Answer
@@ -12,12 +12,8 @@ Faults = list[tuple[int, str]]
 
 def of_parts(answer: Answer) -> Faults:
     """Syncs, deliveries and connections that failed, and the evaluation where it did."""
-    found = [
-        (int(part["exit_code"]), f"{_name(part)}: {part['error']}")
-        for key in ("syncs", "deliveries", "audiences", "connections")
-        for part in answer.get(key, ())
-        if part.get("error")
-    ]
+    parts = [part for key in ("syncs", "deliveries", "connections") for part in answer.get(key, ())]
+    found = _failed(parts)
     if error := answer.get("error"):
         found.append((int(error["exit_code"]), str(error["message"])))
     return found
@@ -38,7 +34,7 @@ def of_deliveries(answer: Answer) -> Faults:
 
 
 def of_verified(answer: Answer) -> Faults:
-    """The same, and lists that are not what their segments are."""
+    """Lists that could not be read back, or are not what their segments are."""
     differing = [
         (
             1,
@@ -48,7 +44,7 @@ def of_verified(answer: Answer) -> Faults:
         for part in answer["audiences"]
         if part.get("missing") or part.get("extra")
     ]
-    return of_parts(answer) + differing
+    return _failed(answer["audiences"]) + differing
 
 
 def of_checkup(answer: Answer) -> Faults:
@@ -58,6 +54,10 @@ def of_checkup(answer: Answer) -> Faults:
         for check in answer["checks"]
         if check["state"] == "fail"
     ]
+
+
+def _failed(parts: Iterable[Mapping[str, Any]]) -> Faults:
+    return [(int(part["exit_code"]), f"{_name(part)}: {part['error']}") for part in parts if part.get("error")]
 
 
 def _name(part: Mapping[str, Any]) -> str:

@@ -100,6 +100,9 @@ def respond(
         wrong = faults(answer)
         _print(answer, as_json, show)
     except Exception as error:
+        if stopping.asked():
+            # DuckDB makes another error of the interruption, and a vendor's client or the store may do so too.
+            raise KeyboardInterrupt from None
         raise typer.Exit(_failed(invocation, error)) from None
     for _, message in wrong:
         stopping.say(f"error: {invocation.redacted(message)}")

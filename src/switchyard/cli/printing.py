@@ -15,8 +15,13 @@ _WIDTH = 200
 def console(stream: TextIO) -> Console:
     from rich.console import Console
 
-    made = Console(file=stream, highlight=False, markup=False, emoji=False)
-    return made if made.is_terminal else Console(file=stream, highlight=False, markup=False, emoji=False, width=_WIDTH)
+    class Outlet(Console):
+        def on_broken_pipe(self) -> None:
+            # Rich would end the process, with its own exit code.
+            raise BrokenPipeError
+
+    made = Outlet(file=stream, highlight=False, markup=False, emoji=False)
+    return made if made.is_terminal else Outlet(file=stream, highlight=False, markup=False, emoji=False, width=_WIDTH)
 
 
 def table(to: Console, title: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

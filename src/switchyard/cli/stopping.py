@@ -34,14 +34,18 @@ def clean_stop() -> Iterator[None]:
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except Exception as error:
-        # What is stopped in mid-call comes out as anything.
-        if not _received:
+        if not asked():
             say(f"internal error: {type(error).__name__}; this is a bug, please report it")
         code = 1
     _flush()
     if _received:
         _end(_received[0])
     sys.exit(code)
+
+
+def asked() -> bool:
+    """Whether the process was told to stop: what goes wrong from then on is no fault."""
+    return bool(_received)
 
 
 def say(text: str) -> None:

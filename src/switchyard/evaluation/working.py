@@ -191,17 +191,17 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _newest(name: str, type: str) -> str:
-    """The value that was said last among a profile's subjects, as its type."""
+    """The value that was said last among a profile's subjects, as its type; at one instant, of the youngest subject."""
     value, at = (
         f"""json_extract_string(attributes, '$."{name}"[0]')""",
         f"""json_extract(attributes, '$."{name}"[1]')""",
     )
-    return f"TRY_CAST(arg_max({value}, CAST({at} AS BIGINT)) AS {duckdb_type(type)})"
+    return f"TRY_CAST(arg_max({value}, (CAST({at} AS BIGINT), id)) AS {duckdb_type(type)})"
 
 
 def _chosen(kind: int) -> str:
-    """The value of a kind that a profile shows: the one seen last."""
-    return f"arg_max(value, rank) FILTER (kind_id = {kind})"
+    """The value of a kind that a profile shows: the one seen last, and of several at once the greatest."""
+    return f"arg_max(value, (rank, value)) FILTER (kind_id = {kind})"
 
 
 def _all(session: Session) -> tuple[pa.Table, pa.Table]:

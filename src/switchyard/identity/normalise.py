@@ -14,8 +14,11 @@ import pyarrow.compute as pc
 
 from switchyard.api.errors import ConfigError
 
-_LABEL = r"[a-z0-9\x{80}-\x{10ffff}]([a-z0-9\x{80}-\x{10ffff}-]*[a-z0-9\x{80}-\x{10ffff}])?"
-_EMAIL = rf"^[^\s@<>,;:\"()\[\]\\]+@({_LABEL}\.)+{_LABEL}$"
+_UNSEEN = r"\s\p{C}\p{Z}"
+"""Blanks, controls (NUL, which no store keeps) and invisible characters, as a class of RE2."""
+_LETTER = rf"{_UNSEEN}\x00-/:-`{{-\x7f"
+_LABEL = rf"[^{_LETTER}](?:(?:[^{_LETTER}]|-)*[^{_LETTER}])?"
+_EMAIL = rf"^[^{_UNSEEN}@<>,;:\"()\[\]\\]+@({_LABEL}\.)+{_LABEL}$"
 _LONGEST = 320
 """Characters of the longest e-mail address there can be (RFC 3696 erratum 1690: 64 + 1 + 255)."""
 
@@ -38,7 +41,7 @@ def normalised(kind: str, values: pa.ChunkedArray, region: str | None, connectio
         return _phone(trimmed, region)
     if kind == "source_key":
         return pc.binary_join_element_wise(pa.scalar(connection), trimmed, "/")
-    return _emptied(pc.replace_substring_regex(pc.utf8_upper(trimmed), r"[\s-]+", ""))
+    return _emptied(pc.replace_substring_regex(pc.utf8_upper(trimmed), rf"[{_UNSEEN}-]+", ""))
 
 
 def _emptied(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -52,25 +55,49 @@ def _email(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _phone(values: pa.ChunkedArray, region: str | None) -> pa.ChunkedArray:
-    """Numbers of the region by its own pattern, in columns; the rest (foreign, extensions) one unique value at a time."""
+    """Numbers by the patterns of their country, in columns; the rest (extensions, odd prefixes) one by one."""
     unique = pc.unique(values).drop_null()
     if len(unique) == 0:
         return values
-    found = _own_numbers(unique, _plan(region)) if region else pa.nulls(len(unique), pa.string())
+    plan = _plan(region) if region else None
+    found = _by_plan(unique, plan, plan.exit) if plan else pa.nulls(len(unique), pa.string())
+    for abroad in _countries(unique.filter(pc.is_null(found)), plan):
+        rest = pc.is_null(found)
+        found = pc.replace_with_mask(found, rest, _by_plan(unique.filter(rest), abroad, plan.exit if plan else None))
     rest = pc.is_null(found)
     slow = [_parsed(value, region) for value in unique.filter(rest).to_pylist()]
     return pc.replace_with_mask(found, rest, pa.array(slow, pa.string())).take(pc.index_in(values, unique))
 
 
-def _own_numbers(values: pa.Array, plan: "_Plan") -> pa.Array:
+def _by_plan(values: pa.Array, plan: "_Plan", exits: str | None) -> pa.Array:
+    """The numbers of one country; NULL for all else.
+
+    Args:
+        exits: pattern of the prefix that is dialled from here to go abroad; None where no country is assumed, and
+            only numbers with a plus have one.
+    """
     digits = pc.replace_substring_regex(values, r"[^\d+]", "")
-    abroad = pc.replace_substring_regex(digits, rf"^(?:\+|{plan.exit}){plan.country}", "")
+    abroad = pc.replace_substring_regex(digits, rf"^(?:\+|{exits or '[+]'}){plan.country}", "")
     home = pc.replace_substring_regex(digits, f"^{plan.trunk}", "") if plan.trunk else digits
-    number = pc.if_else(pc.equal(abroad, digits), home, abroad)
-    fits = pc.and_(
-        pc.match_substring_regex(values, r"^\+?[\d\s().\-/]+$"), pc.match_substring_regex(number, plan.pattern)
-    )
+    here = exits == plan.exit
+    number = pc.if_else(pc.equal(abroad, digits), home if here else pa.scalar("", pa.string()), abroad)
+    # A number that fits one kind and not the general form is read otherwise: as one with a bare country code.
+    patterns = ((values, r"^\+?[\d\s().\-/]+$"), (number, plan.pattern), (number, plan.general))
+    spelled, kind, general = (pc.match_substring_regex(texts, pattern) for texts, pattern in patterns)
+    fits = pc.and_(pc.and_(spelled, kind), general)
     return pc.if_else(fits, pc.binary_join_element_wise(f"+{plan.country}", number, ""), pa.scalar(None, pa.string()))
+
+
+def _countries(values: pa.Array, here: "_Plan | None") -> list["_Plan"]:
+    """The plans of the countries whose codes these numbers begin with."""
+    digits = pc.replace_substring_regex(values, r"[^\d+]", "")
+    if here:
+        digits = pc.replace_substring_regex(digits, f"^(?:{here.exit})", "+")
+    starts = pc.unique(pc.utf8_slice_codeunits(digits, 0, 4)).to_pylist()
+    codes = {start[1:end] for start in starts if start[:1] == "+" for end in (2, 3, 4)}
+    regions = {code: phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(code)) for code in codes if code.isdecimal()}
+    # Of several countries with one code, the first is the main one; "001" is none.
+    return [_plan(found[0]) for found in regions.values() if found and found[0] != "001"]
 
 
 def _parsed(value: str, region: str | None) -> str | None:
@@ -85,12 +112,13 @@ def _parsed(value: str, region: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A region's numbering plan: its country code, trunk and exit prefixes, and the pattern of its numbers (RE2)."""
+    """A region's numbering plan: its country code, trunk and exit prefixes, and the patterns of its numbers (RE2)."""
 
     country: str
     trunk: str
     exit: str
     pattern: str
+    general: str
 
 
 @lru_cache
@@ -113,12 +141,14 @@ def _plan(region: str) -> _Plan:
     )
     patterns = {kind.national_number_pattern for kind in kinds if kind is not None and kind.national_number_pattern}
     either = "|".join(sorted(re.sub(r"\s", "", pattern) for pattern in patterns))
+    general = re.sub(r"\s", "", metadata.general_desc.national_number_pattern)
     return _Plan(
         country=str(metadata.country_code),
         # A trunk prefix that rewrites the number is left to the parser.
         trunk="" if metadata.national_prefix_transform_rule else metadata.national_prefix or "",
-        exit="00" if "00" in (metadata.international_prefix or "") else "011",
+        exit=metadata.international_prefix or r"\+",
         pattern=f"^(?:{either})$",
+        general=f"^(?:{general})$",
     )
 
 

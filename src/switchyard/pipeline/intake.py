@@ -295,7 +295,8 @@ class _Ids:
 def _first_of_each(ids: pa.Array) -> NDArray[np.bool_]:
     """Which ids stand here for the first time, as a mask."""
     halves = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset : 2 * (ids.offset + len(ids))].reshape(-1, 2)
-    if len(np.unique(halves[:, 0])) == len(ids):
+    heads = np.sort(halves[:, 0])
+    if not (heads[1:] == heads[:-1]).any():
         return np.ones(len(ids), np.bool_)
     _, first = np.unique(halves, axis=0, return_index=True)
     mask = np.zeros(len(ids), np.bool_)

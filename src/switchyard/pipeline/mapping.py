@@ -7,6 +7,7 @@ extension. A record on which an expression fails is refused by itself; its neigh
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -22,7 +23,7 @@ from switchyard.api.transforms import RecordTransform
 from switchyard.config.mapping import EventMapping
 from switchyard.config.mapping import Mapping as MappingConfig
 from switchyard.eventlog.types import arrow_type, type_text
-from switchyard.pipeline.records import ROW, SOURCE, describe, tabulate
+from switchyard.pipeline.records import ROW, SOURCE, describe, tabulate, with_nul
 
 RECORD_ID = "_record"
 SUBJECT = "_subject"
@@ -116,7 +117,10 @@ class Plan:
         """The SELECT for a page of these columns. Those that no expression names go whole into the property `extra`
         of the first event made of one record.
         """
-        unknown = [name for name in columns if name not in self.fields | set(self.stream.key) and name[0] != "_"]
+        named = {name.lower() for name in self.fields.union(self.stream.key)}
+        # DuckDB tells names by their letters, not by their case: of two that are one to it, the first counts.
+        first = {name.lower(): name for name in reversed(columns) if not name.startswith("_")}
+        unknown = [name for name in columns if name.lower() not in named and first.get(name.lower()) == name]
         if not unknown or not self.single:
             return f"SELECT {self.select} FROM page"
         packed = ", ".join(f"{_text(name)}: {_identifier(name)}" for name in unknown)
@@ -133,7 +137,7 @@ def compile_mapping(connection: str, stream: Stream, mapping: MappingConfig) -> 
     single = {name: event for name, event in mapping.events.items() if event.group is None}
     grouped = {name: event for name, event in mapping.events.items() if event.group is not None}
     columns = dict(_record_columns(connection, stream, mapping, single))
-    inputs = [*columns.values(), *(text for event in grouped.values() for text in _expressions(event))]
+    inputs = [*columns.values(), *(f"({text})" for event in grouped.values() for text in _expressions(event))]
     with sandbox() as probe:
         fields = frozenset(name for text in inputs for name in _fields(probe, text))
     select = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
@@ -147,9 +151,9 @@ def declared(plan: Plan) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
         ConfigError: an expression does not fit the stream's fields.
     """
     fields = {name: plan.stream.fields.get(name, "text") for name in plan.fields | set(plan.stream.key)}
-    empty = pa.table({ROW: pa.array([], pa.int64())} | {n: pa.array([], arrow_type(t)) for n, t in fields.items()})
     mapper = Mapper(plan)
-    records = mapper.map(Page(empty.drop_columns([ROW]), None)).records
+    mapped = mapper.map(Page(pa.table({n: pa.array([], arrow_type(t)) for n, t in fields.items()}), None))
+    empty, records = mapped.page, mapped.records
     attributes = {
         each.name.removeprefix("attribute."): type_text(each.type)
         for each in records.schema
@@ -244,7 +248,7 @@ class Mapper:
         return pa.concat_tables([first, second], promote_options="permissive"), rejected + more
 
     def _usable(self, records: pa.Table, table: pa.Table) -> tuple[pa.Table, list[Reject]]:
-        """Without the records that name nobody, or whose event has no time."""
+        """Without the records that name nobody, whose event has no time, or that hold what no store keeps."""
         rejects: list[Reject] = []
         nobody: tuple[str, str, str, str | None] = (SUBJECT, "no_subject", "the mapping's subject is empty here", None)
         untimed = [(f"event.{name}._at", "no_time", f"{name} has no time", name) for name in self.plan.single]
@@ -255,17 +259,41 @@ class Mapper:
             if pc.any(missing).as_py():
                 rejects += describe(table.take(records[ROW].filter(missing)), code, reason)
                 records = records.filter(pc.invert(missing))
+        if (bad := with_nul(records)) is not None:
+            reason = "the mapping makes a text with a NUL character, which no store can keep"
+            rejects += describe(table.take(records[ROW].filter(bad)), "nul_character", reason)
+            records = records.filter(pc.invert(bad))
         return records, rejects
 
 
 def _query(connection: duckdb.DuckDBPyConnection, query: str, page: pa.Table) -> pa.Table:
     connection.register("page", page)
     try:
-        return connection.execute(query).to_arrow_table()
+        return _finite(connection.execute(query).to_arrow_table())
     except duckdb.BinderException as error:
         raise ConfigError(f"the mapping does not fit the records: {_first_line(error)}") from error
     finally:
         connection.unregister("page")
+
+
+_FIRST, _LAST = (pa.scalar(datetime(year, 1, 1), pa.timestamp("us")) for year in (1, 9999))
+
+
+def _finite(table: pa.Table) -> pa.Table:
+    """What is not a number, and instants without end or beyond the calendar, become missing: engines order them
+    differently.
+    """
+    for at, field in enumerate(table.schema):
+        column = table[at]
+        if pa.types.is_floating(field.type):
+            fits = pc.is_finite(column)
+        elif pa.types.is_timestamp(field.type):
+            instants = column.cast(_FIRST.type)
+            fits = pc.and_(pc.greater_equal(instants, _FIRST), pc.less(instants, _LAST))
+        else:
+            continue
+        table = table.set_column(at, field, pc.if_else(fits, column, pa.scalar(None, field.type)))
+    return table
 
 
 def _record_columns(
@@ -274,7 +302,8 @@ def _record_columns(
     yield ROW, ROW
     key = ", ".join(f'coalesce(CAST("{name}" AS VARCHAR), chr(0))' for name in stream.key)
     prefix = f"'{connection}', '{stream.name}'"
-    yield RECORD_ID, f"unhex(md5(concat_ws(chr(31), {prefix}, {key})))"
+    record_id = f"unhex(md5(concat_ws(chr(31), {prefix}, {key})))"
+    yield RECORD_ID, record_id
     yield SUBJECT, f"nullif(trim(CAST(({mapping.subject}) AS VARCHAR)), '')"
     yield (
         OBSERVED,
@@ -288,10 +317,8 @@ def _record_columns(
         yield f"event.{name}._when", f"coalesce(({event.when}), false)" if event.when else "true"
         yield f"event.{name}._at", f"CAST(({event.at or mapping.observed_at or 'NULL'}) AS TIMESTAMP)"
         if event.id:
-            yield (
-                f"event.{name}._id",
-                f"unhex(md5(concat_ws(chr(31), {prefix}, '{name}', CAST(({event.id}) AS VARCHAR))))",
-            )
+            natural = f"unhex(md5(concat_ws(chr(31), {prefix}, '{name}', CAST(({event.id}) AS VARCHAR))))"
+            yield f"event.{name}._id", f"CASE WHEN ({event.id}) IS NULL THEN {record_id} ELSE {natural} END"
         for column, text in event.properties.items():
             yield f"event.{name}.{column}", f"({text})"
 
@@ -330,6 +357,8 @@ def _collect(node: object, names: set[str]) -> None:
             names.add(node["column_names"][-1])
         if node.get("class") == "SUBQUERY" or node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION"):
             raise ConfigError("a mapping's expression is over one record; it cannot hold a query")
+        if node.get("class") in ("WINDOW", "STAR") or node.get("function_name") == "unnest":
+            raise ConfigError("a mapping's expression gives one value of one record: no window, no *, no unnest")
         for child in node.values():
             _collect(child, names)
     elif isinstance(node, list):

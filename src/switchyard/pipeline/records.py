@@ -17,17 +17,18 @@ SOURCE = "_source"
 
 
 def tabulate(page: Page) -> tuple[pa.Table, list[Reject]]:
-    """The page's records as a table with `_row` and `_source`, and the records that no table can hold.
+    """The page's records as a table with `_row` and `_source`, and the records that no table can hold. Fields that
+    have these names already are left out.
 
     A field whose values are of several types, or nested, becomes a column of JSON text. A record with a NUL character
     is refused: PostgreSQL stores none, and a store must not decide what is lost.
     """
     rejects: list[Reject] = []
     if isinstance(page.records, pa.Table):
-        table = page.records
+        table = page.records.drop_columns([name for name in (ROW, SOURCE) if name in page.records.column_names])
     else:
         table, rejects = _from_dicts(page.records)
-    bad = _with_nul(table)
+    bad = with_nul(table)
     if bad is not None:
         rejects += describe(table.filter(bad), "nul_character", "a text holds a NUL character, which no store can keep")
         table = table.filter(pc.invert(bad))
@@ -38,7 +39,8 @@ def tabulate(page: Page) -> tuple[pa.Table, list[Reject]]:
 def describe(rows: pa.Table, code: str, reason: str, field: str | None = None) -> list[Reject]:
     """Every row as a reject, whole, at its place."""
     places = rows.select([name for name in (LINE, BYTE) if name in rows.column_names]).to_pylist()
-    records = rows.drop_columns([name for name in rows.column_names if name.startswith("_")]).to_pylist()
+    own = [name for name in (ROW, SOURCE, LINE, BYTE) if name in rows.column_names]
+    records = rows.drop_columns(own).to_pylist() if len(own) < rows.num_columns else [{}] * rows.num_rows
     return [
         Reject(code, reason, _json(record), line=place.get(LINE), byte=place.get(BYTE), field=field)
         for record, place in zip(records, places, strict=True)
@@ -58,8 +60,10 @@ def _from_dicts(records: Sequence[Mapping[str, JSON]]) -> tuple[pa.Table, list[R
     ]
     if rejects:
         records = [record for record in records if _encodable(record)]
-    names = dict.fromkeys(name for record in records for name in record)
-    return pa.table({name: _column([record.get(name) for record in records]) for name in names}), rejects
+    names = dict.fromkeys(name for record in records for name in record if name not in (ROW, SOURCE, LINE, BYTE))
+    # Without a column a table has no rows, and a record without a field is a record all the same.
+    columns = {name: _column([record.get(name) for record in records]) for name in names}
+    return pa.table(columns or {LINE: pa.nulls(len(records), pa.int64())}), rejects
 
 
 def _encodable(record: Mapping[str, JSON]) -> bool:
@@ -82,11 +86,24 @@ def _column(values: list[JSON]) -> pa.Array:
     return pa.array(texts, pa.string())
 
 
-def _with_nul(table: pa.Table) -> pa.ChunkedArray | None:
+def with_nul(table: pa.Table) -> pa.ChunkedArray | None:
+    """Which records have a text with a NUL character; None where none has."""
     found = None
     for field in table.schema:
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+        is_text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        if is_text and any(_holds_zero(chunk) for chunk in table[field.name].chunks):
             hit = pc.fill_null(pc.match_substring(table[field.name], "\x00"), False)
             if pc.any(hit).as_py():
                 found = hit if found is None else pc.or_(found, hit)
     return found
+
+
+def _holds_zero(texts: pa.Array) -> bool:
+    """Whether a zero stands among the bytes of the texts: looking at them as numbers is far quicker than as texts."""
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
+        return False
+    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    ends = np.frombuffer(offsets, width)
+    first, last = ends[texts.offset], ends[texts.offset + len(texts)]
+    return bool(np.frombuffer(data, np.uint8)[first:last].min(initial=1) == 0)
