@@ -1,9 +1,35 @@
 """The how-to pages do what they say."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.databases import Postgres
+
 from .pages import DOCS, Reader, blocks
 
 HOW_TO = DOCS / "how-to"
 
 
-def test_write_a_connector(reader: Reader) -> None:
+def test_write_a_connector(reader: Reader, tmp_path: Path) -> None:
     reader.follow(blocks(HOW_TO / "write-a-connector.md"))
+    assert "acme.py" in installed(tmp_path)
+
+
+def test_write_a_transform(reader: Reader) -> None:
+    reader.follow(blocks(HOW_TO / "write-a-transform.md"))
+
+
+def test_run_on_postgresql(reader: Reader, postgres: Postgres) -> None:
+    reader.environment["STORE_URL"] = postgres.url(postgres.create())
+    reader.follow(blocks(HOW_TO / "run-on-postgresql.md"))
+    assert not (reader.folder / ".switchyard" / "store.db").exists()
+
+
+def installed(distribution: Path) -> set[str]:
+    """The files that pip installs of a distribution, without a network."""
+    site = distribution / "site"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "--no-index"]
+    pip += ["--no-deps", "--no-build-isolation", "--target", str(site), str(distribution)]
+    subprocess.run(pip, check=True)
+    return {path.name for path in site.iterdir()}

@@ -60,7 +60,10 @@ class Hub:
     @cached_property
     def intake(self) -> Intake:
         identity, hub = self.project.loaded.project.identity, self.project.loaded.project.hub
-        return Intake(self.database, self.log, Rules(identity, hub.default_region), hub.file_rows, hub.flush_rows)
+        rules = Rules(identity, hub.default_region)
+        intake = Intake(self.database, self.log, rules, hub.file_rows, hub.flush_rows)
+        self._stack.callback(intake.close)
+        return intake
 
     @cached_property
     def working(self) -> WorkingDatabase:

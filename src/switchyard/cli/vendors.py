@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from switchyard.cli import printing, tables
+from switchyard.cli import printing, stopping, tables
 from switchyard.cli.invocation import Answer, Invocation, Json, respond
 
 Vendor = Annotated[str, typer.Argument(help="The connector's name; `switchyard connectors` lists those with one.")]
@@ -58,6 +58,7 @@ def simulate(
     def work(call: Invocation) -> None:
         from switchyard.app.simulators import serve
 
+        stopping.expect()
         serve(call.folder, vendor, port, state, announce)
 
     respond(context, as_json, work, lambda *_: None)

@@ -6,6 +6,8 @@ in the event log, which do not count until the transaction names them. The trans
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sqlmodel import Session
 
+from switchyard.api.errors import SwitchyardError
 from switchyard.api.records import Cursor
 from switchyard.eventlog.files import FileEntry
 from switchyard.eventlog.log import EventLog
@@ -84,12 +87,12 @@ class _Prepared:
     counts: Sequence[Counts]
     rejects: pa.Table
     resolution: Resolution
-    documents: pa.Array
+    documents: Future[pa.Array]
     events: Mapping[str, pa.Table]
     types: Mapping[str, Mapping[str, str]]
     attributes: Mapping[str, str]
     record_ids: pa.Table
-    files: Sequence[FileEntry] = ()
+    files: Future[list[FileEntry]]
 
 
 class Intake:
@@ -121,6 +124,8 @@ class Intake:
         self._subjects = Ids(database, "subject")
         self._pages = Ids(database, "page")
         self._connection = sandbox()
+        # Beside the thread that prepares and commits: what needs no answer before the transaction.
+        self._aside = ThreadPoolExecutor(1, "intake")
 
     def commit(self, stream_id: int, mapper: Mapper, arrival: Arrival) -> Counts:
         """Make the pages true.
@@ -134,7 +139,8 @@ class Intake:
             with self._database.write() as session:
                 self._write(session, stream_id, arrival, prepared)
         except BaseException:
-            self._log.discard(prepared.files)
+            with suppress(SwitchyardError):
+                self._log.discard(prepared.files.result())
             raise
         for page_id in prepared.page_ids.tolist():
             mine = pc.equal(prepared.record_ids[PAGE], page_id)
@@ -143,6 +149,10 @@ class Intake:
         if self._young >= self._flush_rows:
             self.flush()
         return sum(prepared.counts, Counts())
+
+    def close(self) -> None:
+        """Let go of the second thread."""
+        self._aside.shutdown()
 
     def flush(self) -> None:
         """Make files of journal rows where they are many, and few files of many."""
@@ -164,22 +174,25 @@ class Intake:
         made, wanted = self._events(mapper, mapped, found, ids, types)
         if mapper.plan.stream.mode == "append":
             made[RECORD] = ids.given(unnamed(mapper, mapped, found.of, made, now))
-        prepared = _Prepared(
+        big = mapped.records.num_rows >= self._file_rows
+        return _Prepared(
             page_ids=page_ids,
             counts=_counts(arrival.mapped, duplicates),
             rejects=_rejects(mapped, arrival.run_id, page_ids, stream_id, now),
             resolution=resolution,
-            documents=documents(self._connection, mapped.records, found, resolution.attributes, _micros(now)),
-            events=made,
+            documents=self._aside.submit(
+                documents, self._connection, mapped.records, found, resolution.attributes, _micros(now)
+            ),
+            events={} if big else made,
             types=wanted,
             attributes=conformity.attributes(mapped.records, attributes),
             record_ids=_seen_ids(mapper, mapped, page_ids, made),
+            files=self._aside.submit(self._written, made if big else {}),
         )
-        if mapped.records.num_rows >= self._file_rows:
-            full = {name: table for name, table in made.items() if table.num_rows}
-            files = [self._log.write("event", name, table) for name, table in full.items()]
-            return replace(prepared, events={}, files=files)
-        return prepared
+
+    def _written(self, made: Mapping[str, pa.Table]) -> list[FileEntry]:
+        """The events as files, durable and not yet named."""
+        return [self._log.write("event", name, table) for name, table in made.items() if table.num_rows]
 
     def _unseen(self, mapper: Mapper, mapped: Mapped) -> tuple[Mapped, Integers]:
         """Without the records of an append stream that came before, here or earlier; and how many of each page."""
@@ -221,7 +234,7 @@ class Intake:
         for name, properties in prepared.types.items():
             self._catalogue.register(session, name, properties)
         names.register_attributes(session, prepared.attributes)
-        self._catalogue.add(session, prepared.files)
+        self._catalogue.add(session, prepared.files.result())
         for name, table in prepared.events.items():
             if not table.num_rows:
                 continue
@@ -239,13 +252,13 @@ class Intake:
 
     def _write_people(self, session: Session, stream_id: int, prepared: _Prepared) -> None:
         resolution, last = prepared.resolution, int(prepared.page_ids[-1])
-        new = pa.array(~resolution.known)
-        subjects = resolution.subjects.append_column("attributes", prepared.documents.filter(new))
+        new, said = pa.array(~resolution.known), prepared.documents.result()
+        subjects = resolution.subjects.append_column("attributes", said.filter(new))
         subjects = subjects.append_column("stream_id", pa.array(np.full(subjects.num_rows, stream_id, np.int16)))
         bulk.insert(session, Subject, subjects)
-        said = pa.array(resolution.known & prepared.documents.is_valid().to_numpy(zero_copy_only=False))
-        known = pa.table({"id": pa.array(resolution.subject_ids), "attributes": prepared.documents})
-        bulk.update(session, Subject, known.filter(said), ["id"])
+        changed = pa.array(resolution.known & said.is_valid().to_numpy(zero_copy_only=False))
+        known = pa.table({"id": pa.array(resolution.subject_ids), "attributes": said})
+        bulk.update(session, Subject, known.filter(changed), ["id"])
         page_ids = pa.array(prepared.page_ids[resolution.identifiers["source"].to_numpy()])
         identifiers = resolution.identifiers.drop_columns(["source"]).append_column("page_id", page_ids)
         bulk.insert(session, Identifier, identifiers.sort_by([("kind_id", "ascending"), ("value", "ascending")]))

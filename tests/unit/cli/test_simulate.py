@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.unit.cli.conftest import call
 
 from switchyard.api.errors import ConfigError
 from switchyard.app.simulators import serve
-from tests.unit.cli.conftest import call
 
 PLUGIN = """
 from switchyard.api import ConnectorConfig, ListSinkSpec, hookimpl

@@ -104,7 +104,7 @@ def card(*cards: str) -> list[dict]:
     return [{"key": text[0], "card": text[1:] or None, "cookie": None} for text in cards]
 
 
-@settings(max_examples=60, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages)
 # A profile loses a link, and in the same page its first subject gains one to an older profile.
 @example([card("a1"), card("d2", "e2", "d3", "f2"), card("g2", "a3")])
@@ -157,7 +157,7 @@ def check_merges(spine, model, before, links, known):
         assert holders - mine, "and of somebody else"
 
 
-@settings(max_examples=30, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages, st.randoms(use_true_random=False))
 def test_neither_the_order_of_records_nor_the_cut_of_pages_matters(spine, committed, random):
     def outcome(cuts):
@@ -183,7 +183,7 @@ def test_neither_the_order_of_records_nor_the_cut_of_pages_matters(spine, commit
     assert outcome(committed) == outcome(cuts)
 
 
-@settings(max_examples=30, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages)
 @example([card("a1"), card("d2", "e2", "d3", "f2"), card("g2", "a3")])
 def test_profiles_brought_up_page_by_page_are_those_read_at_once(spine, committed):
