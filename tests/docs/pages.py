@@ -96,15 +96,21 @@ def commands(block: Block) -> list[Command]:
     return found
 
 
+def words(output: str) -> str:
+    """An output without what only its width decides: how far columns stand apart, how long their lines are."""
+    narrow = re.sub(r"([ ━─])\1+", r"\1", output)
+    return "".join(f"{line.rstrip()}\n" for line in narrow.rstrip().splitlines())
+
+
 def as_pattern(output: str) -> str:
-    """The regular expression of an output with `…` in it."""
+    """The regular expression of the words of an output with `…` in it."""
     lines = []
-    for line in output.rstrip().splitlines():
+    for line in words(output).splitlines():
         if line.strip() == ANYTHING:
             lines.append(r"(?:.*\n)*?")
         else:
             # What `…` stands for may be wider or narrower than it, in a table as well.
-            lines.append(r"[^\n]*?".join(re.escape(part) for part in re.split(" *… *", line.rstrip())) + "\n")
+            lines.append(r"[^\n]*?".join(re.escape(part) for part in re.split(" *… *", line)) + "\n")
     return "".join(lines)
 
 
@@ -197,11 +203,7 @@ class Reader:
 
 def _agrees(shown: str, real: str) -> bool:
     """Whether what the page shows is what came. A page that shows nothing claims nothing."""
-    return not shown.strip() or re.fullmatch(as_pattern(shown), _trimmed(real)) is not None
-
-
-def _trimmed(output: str) -> str:
-    return "".join(f"{line.rstrip()}\n" for line in output.rstrip().splitlines())
+    return not shown.strip() or re.fullmatch(as_pattern(shown), words(real)) is not None
 
 
 def _differs(block: Block, command: Command, real: str) -> str:

@@ -23,7 +23,8 @@ from switchyard.testing.simulator import Answer, Fault
 from switchyard_connectors.hubspot.simulator import Account, HubSpotSimulator
 from tests.projects import Folder, events_of, rows_of, shop
 
-RETAILER = Retailer(seed=11, people=400, days=24, lines=3_000)
+# So many lines that every till's own number stands on more people than the limit.
+RETAILER = Retailer(seed=11, people=800, days=24, lines=12_000)
 CHANGES = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -125,7 +126,7 @@ def test_files_become_people_orders_and_an_exact_list(world):
     assert world.list_emails() == world.segment_emails() != set()
     assert delivered["wanted"] == delivered["held"] == len(world.list_emails())
     assert delivered["segment"] == delivered["wanted"] + delivered["skipped"]
-    assert delivered["calls"] == delivered["minimum"]
+    assert delivered["calls"] == world.crm.journal.total
 
     before = world.crm.journal.total
     again = world.run()
@@ -139,7 +140,9 @@ def test_members_are_those_an_independent_count_finds(world):
     """Buyers by counting orders per component in plain Python."""
     world.run()
     with world.folder.hub() as hub:
-        profile_of = dict(hub.working.connection.execute("SELECT subject_id, profile_id FROM subject_profile").fetchall())
+        profile_of = dict(
+            hub.working.connection.execute("SELECT subject_id, profile_id FROM subject_profile").fetchall()
+        )
         orders = Counter(profile_of.get(order["_subject"]) for order in events_of(hub.log, "order_completed"))
         members = {row for (row,) in hub.working.connection.execute("SELECT profile_id FROM membership").fetchall()}
     assert members == {profile for profile, count in orders.items() if profile and count >= 2}
@@ -209,7 +212,8 @@ def test_contacts_merged_by_hand_keep_the_list_exact(small):
     small.run()
     ann, bob = (small.crm.contacts.find("email", f"{name}@x.org").id for name in ("ann", "bob"))
     small.crm.contacts.merge(ann, bob)
-    small.deliver()
+    small.deliver()  # finds bob's record gone
+    small.deliver()  # writes it anew, and learns that it is ann's
     before = small.crm.journal.total
     answer = small.deliver()
     assert answer["extra"] == 0
@@ -306,7 +310,7 @@ def test_a_lost_answer_is_settled_by_reading_back(small):
     tickets(small.folder, *(f"p{n}@x.org" for n in range(5)))
     with small.folder.hub() as hub:
         sync_all(hub)
-    small.crm.script("PUT", "add-and-remove", [Fault(drop="after")] * 8)
+    small.crm.script("PUT", "add-and-remove", [Fault(drop="after")])
     (failed,) = small.run()["deliveries"]
     assert failed.get("error") or failed["exact"]
     small.crm.forget_script()
@@ -320,9 +324,9 @@ def test_a_lost_answer_is_settled_by_reading_back(small):
 
 def test_a_failing_vendor_leaves_what_it_confirmed(small):
     tickets(small.folder, *(f"p{n}@x.org" for n in range(250)))
-    small.crm.script("POST", "contacts/batch/(create|upsert)", [None, Answer(400, {"category": "VALIDATION_ERROR"})])
+    small.crm.script("POST", "contacts/batch/(create|upsert)", [None, Answer(403, {"category": "MISSING_SCOPES"})])
     (failed,) = small.run()["deliveries"]
-    assert "error" in failed or not failed["exact"]
+    assert "lacks scopes" in failed["error"]
     small.crm.forget_script()
     answer = small.deliver()
     assert answer["exact"], answer

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
-from switchyard.activation.members import LISTED, REJECTED, RETRY, SCHEMA, SENT
+from switchyard.activation.members import LISTED, REJECTED, RETRY, SAME_RECORD, SCHEMA, SENT
 from switchyard.api.sinks import ListReceipt
 
 
@@ -13,7 +13,8 @@ class Ledger:
 
     def __init__(self, members: pa.Table, digests: Mapping[int, str]) -> None:
         self.rows = {row["profile_id"]: row for row in members.to_pylist()}
-        self._owner = {row["remote_id"]: row["profile_id"] for row in self.rows.values() if row["remote_id"]}
+        owners = (row for row in self.rows.values() if row["code"] != SAME_RECORD)
+        self._owner = {row["remote_id"]: row["profile_id"] for row in owners if row["remote_id"]}
         self._digests = digests
 
     def sending(self, upserts: Collection[int], adds: Collection[int]) -> pa.Table:
@@ -44,6 +45,9 @@ class Ledger:
                 state = RETRY if refusal.retryable else REJECTED
                 # A refusal for good stands until the fields change; one worth another try is sent again whole.
                 digest = self._digests.get(int(key), "") if state == REJECTED else ""
+                if state == REJECTED and self.rows[int(key)]["state"] == LISTED:
+                    # New fields were refused; the place on the list is not in question.
+                    state = LISTED
                 self.rows[int(key)] |= {
                     "state": state,
                     "digest": digest,
@@ -72,10 +76,11 @@ class Ledger:
     def _upserted(self, profile: int, remote_id: str) -> None:
         row = self.rows[profile]
         owner = self._owner.setdefault(remote_id, profile)
-        if owner != profile and owner in self.rows:
+        if owner != profile and owner in self.rows and owner in self._digests:
             # Two people of ours are one record over there, by an address the vendor knows and we do not.
             reason = f"the vendor keeps one record, {remote_id}, for this profile and profile {owner}"
-            row |= {"state": REJECTED, "digest": self._digests[profile], "code": "same_record", "reason": reason}
+            refusal = {"state": REJECTED, "digest": self._digests[profile], "code": SAME_RECORD, "reason": reason}
+            row |= refusal | {"remote_id": remote_id}
             return
         self._owner[remote_id] = profile
         row |= {"remote_id": remote_id, "digest": self._digests[profile]}

@@ -12,6 +12,9 @@ from switchyard.store.tables import Audience, AudienceMember
 LISTED, SENT, REJECTED, RETRY = "listed", "sent", "rejected", "retry"
 """Confirmed on the list; on its way, outcome unknown; refused for good; refused, worth another try."""
 
+SAME_RECORD = "same_record"
+"""Code of a refusal by the hub itself: the vendor keeps one record for two people. Its `remote_id` is that record's."""
+
 SCHEMA = pa.schema(
     [
         ("profile_id", pa.int64()),

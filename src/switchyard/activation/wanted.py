@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from switchyard.activation.members import LISTED, REJECTED, SENT
+from switchyard.activation.members import LISTED, REJECTED, SAME_RECORD, SENT
 from switchyard.api.errors import ConfigError
 from switchyard.api.records import JSON
 from switchyard.api.sinks import Member
@@ -76,18 +76,22 @@ WITH wanted AS (
     SELECT *, min(profile_id) OVER (PARTITION BY key) AS first FROM wanted
 ), joined AS (
     SELECT coalesce(w.profile_id, h.profile_id) AS profile_id, w.profile_id IS NOT NULL AS wanted, w.key, w.first,
-        w.fields, w.digest, h.remote_id, h.state, h.digest AS confirmed,
+        w.fields, w.digest, h.remote_id, h.state, h.digest AS confirmed, coalesce(h.code, '') AS code,
         w.key IS NOT NULL AND w.first = w.profile_id AS deliverable
     FROM ranked w FULL JOIN held h USING (profile_id)
 )
 SELECT *, CASE
     WHEN NOT deliverable AND state IS NULL THEN 'skip'
-    WHEN NOT deliverable AND (remote_id IS NULL OR state = '{REJECTED}') THEN 'forget'
+    WHEN NOT deliverable AND (remote_id IS NULL OR code = '{SAME_RECORD}') THEN 'forget'
     WHEN NOT deliverable AND remote_id IN (SELECT remote_id FROM joined WHERE deliverable) THEN 'forget'
     WHEN NOT deliverable THEN 'remove'
     WHEN state IS NULL THEN 'add'
     WHEN state = '{LISTED}' AND digest = confirmed THEN 'settled'
     WHEN state = '{LISTED}' THEN 'update'
+    -- The second of two people with one record gets it when the first has gone.
+    WHEN code = '{SAME_RECORD}' AND remote_id NOT IN (
+        SELECT remote_id FROM joined WHERE deliverable AND remote_id IS NOT NULL AND code <> '{SAME_RECORD}'
+    ) THEN 'add'
     WHEN state = '{REJECTED}' AND digest = confirmed THEN 'refused'
     WHEN state = '{SENT}' AND digest = confirmed AND remote_id IS NOT NULL THEN 'join'
     ELSE 'add' END AS step

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class ConnectorConfig(BaseModel):
     """Base of a connector's configuration: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What was given may be a secret: an error must not quote it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ class SegmentError(ConfigError):
 
     def __str__(self) -> str:
         hint = f"; expected {', '.join(self.expected)}" if self.expected else ""
-        return f"line {self.line}, column {self.column}: {self.message}{hint}"
+        place = ": ".join(part for part in (self.file, self.key, f"line {self.line}, column {self.column}") if part)
+        return f"{place}: {self.message}{hint}"
 
 
 class AuthError(SwitchyardError):

@@ -34,8 +34,9 @@ class RecordTransform(Protocol):
         """Return the page to go on with and the records that must not.
 
         The table has one row per record: a column per identifier kind (`identifier.email`), per attribute
-        (`attribute.city`), per event property (`event.order_completed.total`), and `_row` (int64), which must
-        survive. A reject names its record by `field` and, in `record`, by the `_row` it stood in.
+        (`attribute.city`), per property of an event made of one record (`event.product_purchased.price`; with
+        `event.product_purchased._when`, whether the record gives that event), and `_row` (int64). These columns must
+        survive. A reject names its record by the `_row` it stood in, as `Reject.record`.
         Pure: no I/O, no clock.
         """
 

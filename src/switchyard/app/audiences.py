@@ -51,13 +51,14 @@ def listed(hub: Hub) -> Answer:
 
 
 def show(hub: Hub, audience: str, limit: int = 100) -> Answer:
-    """One audience: its last proof, and the members that the vendor refused, with the vendor's reasons."""
+    """One audience: its last proof, and the members of whom the vendor refused something, with its reasons."""
     (name,) = _chosen(hub, audience)
     with hub.database.read() as session:
         query = (
             select(AudienceMember.profile_id, AudienceMember.state, AudienceMember.code, AudienceMember.reason)
             .join(Audience, col(Audience.id) == col(AudienceMember.audience_id))
-            .where(Audience.name == name, AudienceMember.state != "listed")
+            .where(Audience.name == name)
+            .where((col(AudienceMember.state) != "listed") | col(AudienceMember.code).is_not(None))
             .order_by(col(AudienceMember.profile_id))
             .limit(limit)
         )

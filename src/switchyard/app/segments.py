@@ -23,12 +23,10 @@ def evaluate(hub: Hub) -> Answer:
         with hub.database.write() as session:
             runs.finished(session, run_id, {}, runs.FAILED, str(error))
         raise
-    counts = {
-        "entered": sum(each.entered for each in outcomes),
-        "left": sum(each.left for each in outcomes),
-    }
+    counts = {"entered": sum(each.entered for each in outcomes), "left": sum(each.left for each in outcomes)}
+    sizes = {f"members.{each.segment}": each.members for each in outcomes}
     with hub.database.write() as session:
-        runs.finished(session, run_id, counts)
+        runs.finished(session, run_id, counts | sizes)
     for each in outcomes:
         if each.entered or each.left:
             hub.project.registry.observe(

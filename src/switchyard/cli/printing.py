@@ -33,7 +33,9 @@ def table(to: Console, title: str, columns: Sequence[str], rows: Iterable[Mappin
     if not rows:
         to.print(Text(f"{title}: none"))
         return
-    shown = Table(title=Text(title), title_justify="left", title_style="bold")
+    # As the table's own title it would be wrapped to the width of the table.
+    to.print(Text(title, style="bold"))
+    shown = Table()
     kept = [column for column in columns if any(row.get(column) is not None for row in rows)]
     for column in kept:
         numeric = all(_is_number(row.get(column)) or row.get(column) is None for row in rows)

@@ -86,7 +86,7 @@ def profile(to: Console, answer: Answer) -> None:
     print_facts(to, answer["attributes"])
     for key in ("subjects", "identifiers", "merges", "segments", "events"):
         if answer[key]:
-            _columns(to, key, answer[key])
+            _columns(to, key, answer[key], "id", "subject", "merged")
 
 
 def audiences(to: Console, answer: Answer) -> None:

@@ -76,6 +76,8 @@ def _encodable(record: Mapping[str, JSON]) -> bool:
 
 def _column(values: list[JSON]) -> pa.Array:
     types = {type(value) for value in values if value is not None}
+    if not types:
+        return pa.nulls(len(values), pa.string())
     if types <= {str} or types <= {bool} or types <= {int, float}:
         try:
             return pa.array(values)

@@ -137,15 +137,21 @@ def spelled_numbers(draw):
         example = phonenumbers.example_number(of)
     digits = phonenumbers.national_significant_number(example)
     tail = draw(st.integers(0, 5))
-    digits = digits[: len(digits) - tail] + "".join(draw(st.lists(st.sampled_from("0123456789"), min_size=tail, max_size=tail)))
+    digits = digits[: len(digits) - tail] + "".join(
+        draw(st.lists(st.sampled_from("0123456789"), min_size=tail, max_size=tail))
+    )
     digits = draw(st.sampled_from((digits, digits, digits, digits + "1", digits[:-1])))
     trunk = draw(st.sampled_from(("", "0", "1", "8", "00")))
     code = str(example.country_code)
-    prefix = draw(st.sampled_from((trunk, trunk, f"+{code}", f"+{code} ", f"00{code}", f"011{code}", code, f"+{code}(0)")))
+    prefix = draw(
+        st.sampled_from((trunk, trunk, f"+{code}", f"+{code} ", f"00{code}", f"011{code}", code, f"+{code}(0)"))
+    )
     separator = draw(st.sampled_from(("", " ", "-", ".", "/", "  ")))
     cut = draw(st.integers(1, max(1, len(digits) - 1)))
     body = digits[:cut] + separator + digits[cut:]
-    wrapped = draw(st.sampled_from((f"{prefix}{body}", f"{prefix} {body}", f"({prefix}{digits[:cut]}){separator}{digits[cut:]}")))
+    wrapped = draw(
+        st.sampled_from((f"{prefix}{body}", f"{prefix} {body}", f"({prefix}{digits[:cut]}){separator}{digits[cut:]}"))
+    )
     return region, wrapped
 
 

@@ -120,7 +120,9 @@ def test_a_text_no_store_can_keep_refuses_the_record(broken):
 
 def test_a_text_that_only_an_expression_makes_unkeepable_refuses_the_record():
     records = [{"id": "1", "v": {"t": "a\0b"}}, {"id": "2", "v": {"t": "fine"}}]
-    mapped = mapper(identifiers={"card": {"value": "v ->> 't'"}}, attributes={"v": "v ->> 't'"}).map(Page(records, None))
+    mapped = mapper(identifiers={"card": {"value": "v ->> 't'"}}, attributes={"v": "v ->> 't'"}).map(
+        Page(records, None)
+    )
     assert column(mapped, "attribute.v") == ["fine"]
     assert [(reject.code, reject.record["id"]) for reject in rejects(mapped)] == [("nul_character", "1")]
 
@@ -146,7 +148,10 @@ def test_a_record_about_nobody_and_an_event_without_a_time_are_refused():
         )
     )
     assert column(mapped, "_subject") == ["3", "4"]
-    assert [(reject.code, reject.record["id"]) for reject in rejects(mapped)] == [("no_subject", "  "), ("no_time", "2")]
+    assert [(reject.code, reject.record["id"]) for reject in rejects(mapped)] == [
+        ("no_subject", "  "),
+        ("no_time", "2"),
+    ]
 
 
 def test_an_instant_without_end_is_no_instant():
@@ -198,7 +203,9 @@ def test_what_is_not_an_expression_over_one_record_is_refused(expression):
         declared(compile_mapping("crm", CONTACTS, Mapping.model_construct(subject="id", attributes={"v": expression})))
 
 
-@pytest.mark.parametrize("expression", ["sum(id)", "row_number() OVER ()", "lag(id) OVER (ORDER BY id)", "unnest([1, 2])"])
+@pytest.mark.parametrize(
+    "expression", ["sum(id)", "row_number() OVER ()", "lag(id) OVER (ORDER BY id)", "unnest([1, 2])"]
+)
 def test_an_expression_that_looks_beyond_its_record_is_refused(expression):
     with pytest.raises(ConfigError):
         declared(compile_mapping("crm", CONTACTS, Mapping.model_construct(subject="id", attributes={"v": expression})))

@@ -1,0 +1,1 @@
+"""Runs profile transforms over profiles and history, and commits who entered and who left."""

@@ -1,0 +1,1 @@
+"""Who is who: identifiers in one spelling, subjects joined into profiles."""

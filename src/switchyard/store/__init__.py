@@ -1,0 +1,1 @@
+"""The store: all small, mutable truth, in SQLite or PostgreSQL."""

@@ -1,0 +1,45 @@
+"""Run as `python loader.py PROJECT`: for each line of input forks a process that syncs the project, says its id, and
+when it has ended its exit code. The imports, which take longer than the load, are paid once.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import duckdb  # noqa: F401  # for the children
+import psycopg  # noqa: F401
+import pyarrow.csv  # noqa: F401
+import pyarrow.parquet  # noqa: F401
+import scipy.sparse.csgraph  # noqa: F401
+import sqlmodel  # noqa: F401
+
+import switchyard_connectors.pos_csv.source  # noqa: F401
+from switchyard.app.hub import Hub
+from switchyard.app.project import open_project
+from switchyard.app.syncs import sync_all
+
+
+def load(folder: Path) -> int:
+    """Sync everything; 0 where all went well."""
+    try:
+        with Hub(open_project(folder)) as hub:
+            return int(any("error" in answer for answer in sync_all(hub)))
+    except BaseException:
+        traceback.print_exc()
+        return 70
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    for _ in sys.stdin:
+        child = os.fork()
+        if not child:
+            os._exit(load(folder))
+        print(child, flush=True)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()
