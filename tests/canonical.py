@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from tests.projects import check_invariants, rows_of
 
 from switchyard.app.hub import Hub
 from switchyard.app.project import open_project
 from switchyard.eventlog.log import EventLog
 from switchyard.store import tables
 from switchyard.store.database import Database
-from tests.projects import check_invariants, rows_of
 
 Dump = dict[str, Any]
 

@@ -95,6 +95,7 @@ class Spine:
 
     def close(self) -> None:
         check_invariants(self.database)
+        self.intake.close()
         self.log.close()
         self.database.close()
 

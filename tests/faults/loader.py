@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb  # noqa: F401  # for the children
 import psycopg  # noqa: F401
-import pyarrow.csv  # noqa: F401
+import pyarrow.csv
 import pyarrow.parquet  # noqa: F401
 import scipy.sparse.csgraph  # noqa: F401
 import sqlmodel  # noqa: F401

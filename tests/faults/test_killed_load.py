@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-from switchyard.demo.retailer import Retailer
 from tests.canonical import dumped
 from tests.projects import Folder, shop
+
+from switchyard.demo.retailer import Retailer
 
 LOADER = Path(__file__).with_name("loader.py")
 RETAILER = Retailer(seed=5, people=300, days=8, lines=3_600)

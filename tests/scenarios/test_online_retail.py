@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import tarfile
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from switchyard.app.syncs import sync_all
-from switchyard.store.tables import Page, Quarantine, Subject
 from tests.projects import Folder, events_of, rows_of
 
-QUICK = 60
-"""Days of the short form."""
+from switchyard.app.hub import Hub
+from switchyard.app.syncs import sync_all
+from switchyard.store.tables import Page, Quarantine, Subject
 
 TILLS = {
     "connector": "pos_csv",
@@ -68,24 +66,12 @@ class Expected:
                     self.sold += amount
 
 
-def check(folder: Folder, archive: Path, chosen: Callable[[list[str]], list[str]], marks: str = "") -> None:
-    expected = Expected()
-    with tarfile.open(archive) as days:
-        days.extractall(folder.drop, filter="data")
-    kept = set(chosen(sorted(path.name for path in folder.drop.iterdir())))
-    for path in folder.drop.iterdir():
-        if path.name in kept:
-            expected.read(path)
-        else:
-            path.unlink()
-
-    with folder.hub() as hub:
-        (synced,) = sync_all(hub)
-        pages, events = rows_of(hub.database, Page), {}
-        for name in ("product_purchased", "order_completed", "order_refunded"):
-            events[name] = events_of(hub.log, name)
-        people = [row for row in rows_of(hub.database, Subject) if row.profile_id is not None]
-        assert rows_of(hub.database, Quarantine) == []
+def check(hub: Hub, synced: dict[str, Any], expected: Expected) -> None:
+    names = ("product_purchased", "order_completed", "order_refunded")
+    events = {name: events_of(hub.log, name) for name in names}
+    pages = rows_of(hub.database, Page)
+    people = [row for row in rows_of(hub.database, Subject) if row.profile_id is not None]
+    assert rows_of(hub.database, Quarantine) == []
     total = sum(expected.lines.values())
     assert synced == {"connection": "tills", "stream": "lines", "read": total, "mapped": total,
                       "quarantined": 0, "duplicates": 0}  # fmt: skip
@@ -105,15 +91,6 @@ def check(folder: Folder, archive: Path, chosen: Callable[[list[str]], list[str]
     back = sum(len(event["items"]) for event in events["order_refunded"] if event["_subject"] not in known)
     assert sold + back == expected.anonymous
 
-    for path in sorted(folder.drop.iterdir()):
-        (folder.drop / f"again-{path.name}").write_bytes(path.read_bytes())
-        path.touch()
-    with folder.hub() as hub:
-        (again,) = sync_all(hub)
-        assert again["read"] == 0
-        assert len(rows_of(hub.database, Page)) == len(pages)
-        assert len(events_of(hub.log, "product_purchased")) == expected.purchases
-
 
 @pytest.fixture
 def retail(tmp_path: Path) -> Folder:
@@ -127,14 +104,25 @@ def archive(shared_folder: Path) -> Path:
 
 
 @pytest.mark.shared
-def test_the_first_days(retail, archive):
-    check(retail, archive, lambda days: days[:QUICK])
-
-
-@pytest.mark.shared
-@pytest.mark.slow
 def test_all_days(retail, archive):
-    check(retail, archive, lambda days: days)
+    expected = Expected()
+    with tarfile.open(archive) as days:
+        days.extractall(retail.drop, filter="data")
+    for path in retail.drop.iterdir():
+        expected.read(path)
+    with retail.hub() as hub:
+        (synced,) = sync_all(hub)
+        check(hub, synced, expected)
+        pages = len(rows_of(hub.database, Page))
+
+    for path in sorted(retail.drop.iterdir()):
+        (retail.drop / f"again-{path.name}").write_bytes(path.read_bytes())
+        path.touch()
+    with retail.hub() as hub:
+        (again,) = sync_all(hub)
+        assert again["read"] == 0
+        assert len(rows_of(hub.database, Page)) == pages
+        assert len(events_of(hub.log, "product_purchased")) == expected.purchases
 
 
 @pytest.mark.shared

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.projects import Folder, events_of, rows_of, shop
 
 from switchyard.app import audiences
 from switchyard.app.passes import full_pass
@@ -21,7 +22,6 @@ from switchyard.demo.truth import Truth
 from switchyard.store.tables import AudienceMember, Quarantine
 from switchyard.testing.simulator import Answer, Fault
 from switchyard_connectors.hubspot.simulator import Account, HubSpotSimulator
-from tests.projects import Folder, events_of, rows_of, shop
 
 # So many lines that every till's own number stands on more people than the limit.
 RETAILER = Retailer(seed=11, people=800, days=24, lines=12_000)

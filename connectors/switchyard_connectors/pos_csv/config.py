@@ -82,7 +82,7 @@ class PosCsvConfig(ConnectorConfig):
 
     max_bytes: int = Field(default=2_000_000_000, gt=0)
     max_record_bytes: int = Field(default=1 << 20, gt=0, le=1 << 26)
-    page_rows: int = Field(default=250_000, gt=0)
+    page_rows: int = Field(default=150_000, gt=0)
     order_window: int = Field(default=10_000, gt=0)
 
     @field_validator("pattern", "formats", mode="before")

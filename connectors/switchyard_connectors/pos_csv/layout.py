@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from switchyard.api.records import JSON
 from switchyard_connectors.pos_csv.config import FIELDS, ROLES, FileRefused, PosCsvConfig
 from switchyard_connectors.pos_csv.scan import Grammar, Place, scan
 from switchyard_connectors.pos_csv.snapshot import Text
 
 _DELIMITERS = (",", ";", "\t", "|")
-_HEADER = 1 << 14
+_TOP = Place(0, 1)
+_HEADER = 1 << 10
+"""Bytes to look for a header in at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +27,32 @@ class Layout:
 
     Args:
         grammar: delimiter and quote.
-        width: columns of every line.
+        headers: of every column.
         roles: role → its column, from 0.
         kept: name in the page → its column, for all that has no role.
         first: where the first line after the header begins.
     """
 
     grammar: Grammar
-    width: int
+    headers: Sequence[str]
     roles: Mapping[str, int]
     kept: Mapping[str, int]
     first: Place
+
+    @property
+    def width(self) -> int:
+        """Columns of every line."""
+        return len(self.headers)
+
+    def record(self, text: str, occurrence: int | None = None) -> dict[str, JSON]:
+        """A line for quarantine, with all that it takes to read it again without its file.
+
+        Args:
+            text: the line as it stood.
+            occurrence: its number among the lines of the same text, from 1, where its id depends on it.
+        """
+        header: dict[str, JSON] = {"columns": list(self.headers), "delimiter": chr(self.grammar.delimiter)}
+        return {"text": text, **header} | ({} if occurrence is None else {"occurrence": occurrence})
 
 
 def layout(text: Text, config: PosCsvConfig) -> Layout:
@@ -51,11 +69,20 @@ def layout(text: Text, config: PosCsvConfig) -> Layout:
         raise FileRefused(f"the delimiter is not clear: {' or '.join(map(repr, fitting))}; declare `delimiter`", line=1)
     best = fitting[0] if fitting else max(found, key=lambda delimiter: len(found[delimiter][0]))
     headers, first = found[best]
+    return arranged(headers, best, config, first)
+
+
+def arranged(headers: Sequence[str], delimiter: str, config: PosCsvConfig, first: Place = _TOP) -> Layout:
+    """The layout of lines under these headers.
+
+    Raises:
+        FileRefused: a required header is missing, or two headers are the same.
+    """
     if missing := _missing(headers, config):
         raise FileRefused(f"the header has no column {' and no column '.join(missing)}", line=1)
     roles = _roles(headers, config)
-    grammar = Grammar(ord(best), ord(config.quote) if config.quote else None)
-    return Layout(grammar, len(headers), roles, _kept(headers, roles, config), first)
+    grammar = Grammar(ord(delimiter), ord(config.quote) if config.quote else None)
+    return Layout(grammar, headers, roles, _kept(headers, roles, config), first)
 
 
 def snake_case(header: str) -> str:
@@ -69,7 +96,7 @@ def snake_case(header: str) -> str:
 def _header(text: Text, delimiter: str, config: PosCsvConfig) -> tuple[list[str], Place]:
     grammar = Grammar(ord(delimiter), ord(config.quote) if config.quote else None)
     # Under a wrong delimiter all quotes look stray, which is slow to find out of more than a header.
-    for size in (_HEADER, config.max_record_bytes + 2):
+    for size in (_HEADER, _HEADER << 4, config.max_record_bytes + 2):
         text.file.seek(text.start)
         data = text.file.read(size)
         records = scan(data, grammar, final=len(data) < size)

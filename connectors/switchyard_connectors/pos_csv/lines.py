@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,9 +20,9 @@ from switchyard_connectors.pos_csv.scan import Block, Place, delimiters
 from switchyard_connectors.pos_csv.snapshot import Text
 from switchyard_connectors.pos_csv.values import clean_ids
 
-START, LENGTH, ORDER, DIGEST = "_start", "_length", "_order", "_digest"
+START, LENGTH, ORDER, DIGEST, OCCURRENCE = "_start", "_length", "_order", "_digest", "_occurrence"
 """Columns of a table of text beside the file's own: where the record's text stands in the private copy, its order id
-as it will be given, and the 64-bit hash of its text.
+as it will be given, the 64-bit hash of its text, and its number among the lines of the same text, from 1.
 """
 
 
@@ -44,34 +44,21 @@ def chunks(found: Iterator[Block], text: Text, layout: Layout, config: PosCsvCon
     """Turn each block into a chunk."""
     origin = text.original(layout.first.byte)
     for block in found:
-        chunk = _chunk(block, origin, text.widths, layout, config)
-        origin = chunk.after.byte
-        yield chunk
+        found_here = chunk(block, layout, config, _offsets(block, origin, text.widths))
+        origin = found_here.after.byte
+        yield found_here
 
 
-def _chunk(block: Block, origin: int, widths: NDArray[np.uint8] | None, layout: Layout, config: PosCsvConfig) -> Chunk:
+def chunk(block: Block, layout: Layout, config: PosCsvConfig, offsets: NDArray[np.int64]) -> Chunk:
+    """One block as a chunk; `offsets` are those of its records in the original, and of what follows them."""
     records, data = block.records, np.frombuffer(block.data, np.uint8)
     lines = block.place.line + records.line
-    offsets = np.append(records.start, len(data))
-    if widths is not None:
-        sizes = np.add.reduceat(widths[data], records.start, dtype=np.int64)
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    offsets = origin + offsets
-    columns = delimiters(block, layout.grammar) + 1
-    blank = records.end == records.start
-    malformed = np.zeros(len(blank), bool)
-    malformed[records.malformed] = True
-    nul = np.zeros(len(blank), bool)
-    if block.data.find(b"\0") >= 0:
-        nul[np.searchsorted(records.start, np.flatnonzero(data == 0), side="right") - 1] = True
-    bad = (malformed | nul | (columns != layout.width)) & ~blank
-    good = np.flatnonzero(~bad & ~blank)
+    table, good, faults = _told_apart(block, layout, config)
     rejects = []
-    for index in np.flatnonzero(bad).tolist():
-        code, reason = _fault(int(columns[index]), layout.width, malformed=malformed[index], nul=nul[index])
-        record = block.data[records.start[index] : records.end[index]].decode("utf-8").replace("\0", "\\u0000")
+    for index, (code, reason) in faults.items():
+        line = block.data[records.start[index] : records.end[index]].decode("utf-8").replace("\0", "\\u0000")
+        record = layout.record(line)
         rejects.append(Reject(code, reason, record, line=int(lines[index]), byte=int(offsets[index])))
-    table = _parsed(_joined(block, good), len(good), layout, config)
     order = clean_ids(table[column_name(layout.roles["order_id"])], strip_float="order_id" in config.strip_float_ids)
     for name, values in (
         (LINE, lines[good]),
@@ -85,6 +72,43 @@ def _chunk(block: Block, origin: int, widths: NDArray[np.uint8] | None, layout: 
         digest = hash_ranges(data, records.start[good], records.end[good])
         table = table.append_column(DIGEST, pa.array(digest))
     return Chunk(table, Place(int(offsets[-1]), block.place.line + records.lines), rejects)
+
+
+def _offsets(block: Block, origin: int, widths: NDArray[np.uint8] | None) -> NDArray[np.int64]:
+    """Where the records begin in the original, and what follows them; `origin` is where the first one does."""
+    if widths is None:
+        return origin + np.append(block.records.start, len(block.data))
+    sizes = np.add.reduceat(widths[np.frombuffer(block.data, np.uint8)], block.records.start, dtype=np.int64)
+    return origin + np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+
+
+def _told_apart(
+    block: Block, layout: Layout, config: PosCsvConfig
+) -> tuple[pa.Table, NDArray[np.int64], Mapping[int, tuple[str, str]]]:
+    """The table of the good records, their indices, and what is wrong with the others that are not blank."""
+    records = block.records
+    filled = records.end > records.start
+    malformed, nul = np.zeros(len(filled), bool), np.zeros(len(filled), bool)
+    malformed[records.malformed] = True
+    if block.data.find(b"\0") >= 0:
+        zeros = np.flatnonzero(np.frombuffer(block.data, np.uint8) == 0)
+        nul[np.searchsorted(records.start, zeros, side="right") - 1] = True
+    columns = np.full(len(filled), layout.width)
+    good = np.flatnonzero(filled & ~malformed & ~nul)
+    try:
+        table = _parsed(_joined(block, good), len(good), layout, config)
+    except pa.ArrowInvalid:
+        # A line has too few columns or too many. Counting them takes as long as reading, so it waits for this.
+        columns = delimiters(block, layout.grammar) + 1
+        good = good[columns[good] == layout.width]
+        table = _parsed(_joined(block, good), len(good), layout, config)
+    bad = filled.copy()
+    bad[good] = False
+    faults = {
+        index: _fault(int(columns[index]), layout.width, malformed=malformed[index], nul=nul[index])
+        for index in np.flatnonzero(bad).tolist()
+    }
+    return table, good, faults
 
 
 def _fault(columns: int, width: int, *, malformed: bool, nul: bool) -> tuple[str, str]:
@@ -137,10 +161,17 @@ def _parsed(data: bytes, rows: int, layout: Layout, config: PosCsvConfig) -> pa.
     return table
 
 
-def line_ids(digests: Hashes) -> pa.Array:
+def numbered(table: pa.Table) -> pa.Table:
+    """The table with the occurrences of its lines, where their ids are made of them."""
+    if DIGEST not in table.column_names or OCCURRENCE in table.column_names:
+        return table
+    return table.append_column(OCCURRENCE, pa.array(_occurrences(table[DIGEST].to_numpy())))
+
+
+def line_ids(table: pa.Table) -> pa.Array:
     """Ids of lines that have none of their own: the hash of their text and the number of the occurrence."""
-    counted = pa.array(_occurrences(digests)).cast(pa.string())
-    return pc.binary_join_element_wise(hex_digits(digests), counted, "-")
+    counted = table[OCCURRENCE].combine_chunks().cast(pa.string())
+    return pc.binary_join_element_wise(hex_digits(table[DIGEST].to_numpy()), counted, "-")
 
 
 def _occurrences(digests: Hashes) -> NDArray[np.int64]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import BinaryIO
 
@@ -15,6 +15,7 @@ from switchyard_connectors.pos_csv.folder import DropFile, DropFolder, KnownFile
 from switchyard_connectors.pos_csv.layout import Layout, layout
 from switchyard_connectors.pos_csv.lines import chunks
 from switchyard_connectors.pos_csv.orders import Cut, cuts
+from switchyard_connectors.pos_csv.replay import replayed
 from switchyard_connectors.pos_csv.scan import Block, blocks
 from switchyard_connectors.pos_csv.snapshot import Scratch, Text
 from switchyard_connectors.pos_csv.typed import Typing, connection
@@ -91,6 +92,10 @@ class PosCsv:
             raise TransientError(f"cannot write in the workspace: {error.strerror}") from error
         if unreadable:
             raise PermanentError(f"may not read {', '.join(unreadable)} in {self._path}; correct the permissions")
+
+    def replay(self, stream: Stream, rejects: Sequence[Reject], origin: str | None) -> Page:  # noqa: ARG002
+        """Read rejected lines by the present configuration; see `replayed`."""
+        return replace(replayed(rejects, self._config, self._instants), origin=origin)
 
     def _read_before(self, stream: Stream, hashes: set[str]) -> dict[str, bool]:
         """Of these contents, those that need no more reading, and whether all of their lines are committed."""

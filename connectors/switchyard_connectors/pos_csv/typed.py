@@ -14,7 +14,7 @@ from switchyard.api import Reject
 from switchyard.api.records import BYTE, LINE
 from switchyard_connectors.pos_csv.config import FIELDS, PosCsvConfig
 from switchyard_connectors.pos_csv.layout import Layout
-from switchyard_connectors.pos_csv.lines import DIGEST, LENGTH, ORDER, START, column_name, line_ids
+from switchyard_connectors.pos_csv.lines import LENGTH, OCCURRENCE, ORDER, START, column_name, line_ids, numbered
 from switchyard_connectors.pos_csv.values import (
     INSTANT,
     MONEY,
@@ -80,6 +80,7 @@ class Typing:
 
     def page(self, table: pa.Table) -> tuple[pa.Table, list[Reject]]:
         """The records with `_line`, `_byte`, every role of `FIELDS` in turn, and what else the file holds."""
+        table = numbered(table)
         verdicts = Verdicts(table.num_rows)
         columns: dict[str, pa.Array | pa.ChunkedArray] = {LINE: table[LINE], BYTE: table[BYTE]}
         found = self._texts(table, verdicts)
@@ -103,12 +104,12 @@ class Typing:
 
     def _rejects(self, table: pa.Table, verdicts: Verdicts) -> list[Reject]:
         rows = np.flatnonzero(~verdicts.good)
-        places = table.select([LINE, BYTE, START, LENGTH]).take(rows).to_pydict()
+        names = [each for each in (LINE, BYTE, START, LENGTH, OCCURRENCE) if each in table.column_names]
         rejects = []
-        for row, line, byte, start, length in zip(rows.tolist(), *places.values(), strict=True):
+        for row, place in zip(rows.tolist(), table.select(names).take(rows).to_pylist(), strict=True):
             field, code, reason = verdicts.of(row)
-            text = self._text_of(start, length)
-            rejects.append(Reject(code, f"{field}: {reason}", text, line=line, byte=byte, field=field))
+            record = self._layout.record(self._text_of(place[START], place[LENGTH]), place.get(OCCURRENCE))
+            rejects.append(Reject(code, f"{field}: {reason}", record, line=place[LINE], byte=place[BYTE], field=field))
         return rejects
 
     def _texts(self, table: pa.Table, verdicts: Verdicts) -> dict[str, pa.Array | pa.ChunkedArray]:
@@ -122,7 +123,7 @@ class Typing:
             elif role in ("description", "first_name", "last_name"):
                 found[role] = trimmed(table[column_name(column)])
         if "line_id" not in found:
-            found["line_id"] = line_ids(table[DIGEST].to_numpy())
+            found["line_id"] = line_ids(table)
         for role in ("order_id", "line_id"):
             verdicts.add(role, _MISSING, flags(pc.is_null(found[role])))
         return found

@@ -6,6 +6,7 @@ Everything here works on the distinct texts of a column: receipts repeat their i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import duckdb
@@ -23,6 +24,7 @@ INSTANT = pa.timestamp("us")
 _TIMES = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M")
 _LOCAL = (*(f"%Y-%m-%d{between}{time}" for between in " T" for time in _TIMES), "%Y-%m-%d")
 _ZONED = tuple(f"%Y-%m-%d{between}{time}{zone}" for between in " T" for time in _TIMES for zone in ("%z", " %z", "Z"))
+_PLAIN = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d$"
 _EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(2200, 1, 1)
 
 # What spreadsheets make of a long number: 4.00638E+12. Its digits are gone.
@@ -143,13 +145,21 @@ class Instants:
         return pa.StructArray.from_arrays([result, pa.array(ambiguous)], ["at", "ambiguous"])
 
     def _read(self, texts: pa.Array, formats: Sequence[str], *, zoned: bool) -> pa.Array:
-        self._duck.register("texts", pa.table({"text": texts}))
-        # A format with an offset gives a TIMESTAMPTZ, the others a TIMESTAMP; microseconds are the same for both.
-        query = "SELECT make_timestamp(epoch_us(try_strptime(text, $formats))) AS at FROM texts"
-        read = self._duck.execute(query, {"formats": list(formats)}).to_arrow_table()["at"].combine_chunks()
-        self._duck.unregister("texts")
+        read = self._parsed(texts, formats)
         inside = pc.and_(pc.greater_equal(read, pa.scalar(_EARLIEST)), pc.less(read, pa.scalar(_LATEST)))
         read = pc.if_else(inside, read, None).cast(INSTANT)
         if zoned or self._zone == "UTC":
             return read
         return pc.assume_timezone(read, self._zone, ambiguous="earliest", nonexistent="latest").cast(INSTANT)
+
+    def _parsed(self, texts: pa.Array, formats: Sequence[str]) -> pa.Array:
+        if formats is _LOCAL and pc.all(pc.match_substring_regex(texts, _PLAIN)).as_py():
+            # The commonest form by far, for which Arrow needs a fraction of the time.
+            with suppress(pa.ArrowInvalid):
+                return texts.cast(INSTANT)
+        self._duck.register("texts", pa.table({"text": texts}))
+        # A format with an offset gives a TIMESTAMPTZ, the others a TIMESTAMP; microseconds are the same for both.
+        query = "SELECT make_timestamp(epoch_us(try_strptime(text, $formats))) AS at FROM texts"
+        read = self._duck.execute(query, {"formats": list(formats)}).to_arrow_table()["at"].combine_chunks()
+        self._duck.unregister("texts")
+        return read

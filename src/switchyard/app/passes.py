@@ -26,4 +26,7 @@ def full_pass(hub: Hub, progress: Progress = lambda *_: None) -> Answer:
         failure = {"type": type(error).__name__, "message": message, "exit_code": error.exit_code}
         return answer | {"profiles": None, "segments": [], "deliveries": [], "error": failure}
     progress("delivering", {})
-    return answer | {"deliveries": deliver(hub)}
+    answer |= {"deliveries": deliver(hub)}
+    progress("tidying the event log", {})
+    hub.intake.flush()
+    return answer

@@ -6,6 +6,7 @@ here. One process has it open at a time.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -65,13 +66,16 @@ class WorkingDatabase:
         with self._database.read() as session:
             kinds = {name: id for name, id in names.known_kinds(session).items() if name not in attributes}
             shape = repr((sorted(attributes.items()), sorted(kinds)))
-            last, same = int(self._text("page") or 0), self._text("shape") == shape
-            pages = session.exec(select(Page.id, Page.changed).where(Page.id > last).order_by(Page.id)).all()  # type: ignore[arg-type]  # SQLModel types a column as its value
+            last = self._last_page(session)
+            same = last is not None and self._text("shape") == shape
+            pages = session.exec(
+                select(Page.id, Page.changed, Page.committed_at).where(Page.id > (last or 0)).order_by(Page.id)  # type: ignore[arg-type]  # SQLModel types a column as its value
+            ).all()
             if same and not pages:
                 return 0
-            packed = [np.frombuffer(changed, "<i8") for _, changed in pages]
+            packed = [np.frombuffer(changed, "<i8") for _, changed, _ in pages]
             changed = np.unique(np.concatenate(packed)).astype(np.int64) if packed else np.empty(0, np.int64)
-            few = same and last > 0 and len(changed) <= _FEW
+            few = same and bool(last) and len(changed) <= _FEW
             subjects, identifiers = _of(session, changed) if few else _all(session)
         with self._transaction():
             if few:
@@ -79,9 +83,21 @@ class WorkingDatabase:
             else:
                 self._empty(attributes, kinds)
             self._fill(subjects, identifiers, attributes, kinds)
-            self._set("page", str(pages[-1][0] if pages else last))
+            if pages or not last:
+                self._set("page", _page_mark(pages[-1][0], pages[-1][2]) if pages else "")
             self._set("shape", shape)
         return int(subjects.num_rows)
+
+    def _last_page(self, session: Session) -> int | None:
+        """The page up to which profiles were brought; 0 for none, None where the store does not know it: it is
+        another store, or an older state of it that was restored.
+        """
+        mark = self._text("page")
+        if not mark:
+            return 0 if mark == "" else None
+        number = int(mark.split(" ")[0])
+        page = session.get(Page, number)
+        return number if page and _page_mark(number, page.committed_at) == mark else None
 
     def columns(self) -> dict[str, str]:
         """The columns of `profile` but its id, with their DuckDB types."""
@@ -170,6 +186,10 @@ class WorkingDatabase:
 
     def _set(self, name: str, value: str) -> None:
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value])
+
+
+def _page_mark(number: int, committed_at: datetime) -> str:
+    return f"{number} {committed_at.isoformat()}"
 
 
 def _opened(path: Path) -> duckdb.DuckDBPyConnection:

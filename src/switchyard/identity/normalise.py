@@ -124,7 +124,7 @@ class _Plan:
 @lru_cache
 def _plan(region: str) -> _Plan:
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
-    if metadata is None:
+    if metadata is None or metadata.general_desc is None or metadata.general_desc.national_number_pattern is None:
         raise ConfigError(f"'{region}' is no country with phone numbers; use a code such as US or FR")
     # Every kind of number the region knows, as is_valid_number does: the general pattern alone is wider.
     kinds = (

@@ -32,7 +32,9 @@ def events(mapper: Mapper, mapped: Mapped, of: Positions) -> Iterator[tuple[str,
     for name in mapper.plan.single:
         yield name, _single(name, mapped.records, about)
     for name, event in mapper.plan.grouped.items():
-        yield name, _grouped(mapper, event, mapped, about)
+        natural = f"event.{name}._id"
+        ids = mapped.records[natural] if natural in mapped.records.column_names else about["_id"]
+        yield name, _grouped(mapper, event, mapped, about.set_column(0, "_id", ids))
 
 
 def unnamed(mapper: Mapper, mapped: Mapped, of: Positions, made: Mapping[str, pa.Table], now: datetime) -> pa.Table:

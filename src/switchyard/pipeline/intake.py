@@ -24,7 +24,8 @@ from switchyard.eventlog.log import EventLog
 from switchyard.identity.resolution import Resolution, resolve
 from switchyard.pipeline import conformity
 from switchyard.pipeline.events import PAGE, RECORD, SUBJECT, events, unnamed
-from switchyard.pipeline.mapping import RECORD_ID, Mapped, Mapper, sandbox
+from switchyard.pipeline.failing import without_failing_groups
+from switchyard.pipeline.mapping import RECORD_ID, GroupFailed, Mapped, Mapper, sandbox
 from switchyard.pipeline.people import People, Rules, documents, people
 from switchyard.store import bulk, names, quarantine, runs
 from switchyard.store.catalogue import StoreCatalogue
@@ -122,6 +123,7 @@ class Intake:
         self._young = flush_rows
         self._clock = clock
         self._subjects = Ids(database, "subject")
+        self._free: Integers = np.empty(0, np.int64)
         self._pages = Ids(database, "page")
         self._connection = sandbox()
         # Beside the thread that prepares and commits: what needs no answer before the transaction.
@@ -134,7 +136,11 @@ class Intake:
             ConfigError: a property or attribute has another type than before.
             TransientError: the store is not available; nothing was written.
         """
-        prepared = self._prepare(stream_id, mapper, arrival)
+        try:
+            prepared = self._prepare(stream_id, mapper, arrival)
+        except GroupFailed:
+            arrival = replace(arrival, mapped=without_failing_groups(mapper, arrival.mapped))
+            prepared = self._prepare(stream_id, mapper, arrival)
         try:
             with self._database.write() as session:
                 self._write(session, stream_id, arrival, prepared)
@@ -166,8 +172,10 @@ class Intake:
         kinds = self._kinds(mapper)
         found = people(mapped, mapper.plan, self._rules, kinds)
         limits = {number: self._rules.identity.rule(name).limit for name, number in kinds.items()}
+        # Reserving ids is a transaction of its own, and a store may have one connection only.
+        self._reserve(len(found.keys))
         with self._database.read() as session:
-            resolution = resolve(session, stream_id, found.keys, found.claims, limits, self._subjects.take)
+            resolution = resolve(session, stream_id, found.keys, found.claims, limits, self._taken)
             types, attributes = self._catalogue.types(session), names.attribute_types(session)
         page_ids = self._pages.take(len(mapped.origins))
         ids = _Ids(resolution.subject_ids, page_ids)
@@ -193,6 +201,15 @@ class Intake:
     def _written(self, made: Mapping[str, pa.Table]) -> list[FileEntry]:
         """The events as files, durable and not yet named."""
         return [self._log.write("event", name, table) for name, table in made.items() if table.num_rows]
+
+    def _reserve(self, count: int) -> None:
+        """Have so many subject ids at hand."""
+        if count > len(self._free):
+            self._free = np.concatenate([self._free, self._subjects.take(count - len(self._free))])
+
+    def _taken(self, count: int) -> Integers:
+        taken, self._free = self._free[:count], self._free[count:]
+        return taken
 
     def _unseen(self, mapper: Mapper, mapped: Mapped) -> tuple[Mapped, Integers]:
         """Without the records of an append stream that came before, here or earlier; and how many of each page."""

@@ -23,7 +23,8 @@ from switchyard.api.transforms import RecordTransform
 from switchyard.config.mapping import EventMapping
 from switchyard.config.mapping import Mapping as MappingConfig
 from switchyard.eventlog.types import arrow_type, type_text
-from switchyard.pipeline.records import ROW, SOURCE, describe, tabulate, with_nul
+from switchyard.pipeline.isolation import first_line, isolated
+from switchyard.pipeline.records import OWN, ROW, SOURCE, describe, tabulate, with_nul
 
 RECORD_ID = "_record"
 SUBJECT = "_subject"
@@ -44,6 +45,10 @@ def sandbox() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=settings)
     connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true; SET lock_configuration = true")
     return connection
+
+
+class GroupFailed(Exception):
+    """An expression over a group of records fails; the text says how. `refusals` finds the groups."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class Plan:
 
     Args:
         select: what a SELECT over a page lists to give one row per record.
+        fails: whether some expression of it fails on a record.
         fields: the record's fields that some expression names.
         grouped: event type → its mapping, for events made of several records.
         single: event types made of one record each.
@@ -109,6 +115,7 @@ class Plan:
     stream: Stream
     mapping: MappingConfig
     select: str
+    fails: str
     fields: frozenset[str]
     grouped: Mapping[str, EventMapping] = field(default_factory=dict)
     single: Mapping[str, EventMapping] = field(default_factory=dict)
@@ -119,12 +126,12 @@ class Plan:
         """
         named = {name.lower() for name in self.fields.union(self.stream.key)}
         # DuckDB tells names by their letters, not by their case: of two that are one to it, the first counts.
-        first = {name.lower(): name for name in reversed(columns) if not name.startswith("_")}
+        first = {name.lower(): name for name in reversed(columns) if name and name not in OWN}
         unknown = [name for name in columns if name.lower() not in named and first.get(name.lower()) == name]
-        if not unknown or not self.single:
+        event = next(iter(self.single), None)
+        if not unknown or event is None or EXTRA in self.single[event].properties:
             return f"SELECT {self.select} FROM page"
         packed = ", ".join(f"{_text(name)}: {_identifier(name)}" for name in unknown)
-        event = next(iter(self.single))
         return f'SELECT {self.select}, CAST(to_json({{{packed}}}) AS VARCHAR) AS "event.{event}.{EXTRA}" FROM page'
 
 
@@ -141,7 +148,9 @@ def compile_mapping(connection: str, stream: Stream, mapping: MappingConfig) -> 
     with sandbox() as probe:
         fields = frozenset(name for text in inputs for name in _fields(probe, text))
     select = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
-    return Plan(connection, stream, mapping, select, fields, grouped, single)
+    # TRY gives NULL where an expression fails, and whether a value is NULL is never NULL itself.
+    fails = " OR ".join(f"TRY(({expression}) IS NULL) IS NULL" for expression in columns.values())
+    return Plan(connection, stream, mapping, select, fails, fields, grouped, single)
 
 
 def declared(plan: Plan) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
@@ -208,6 +217,9 @@ class Mapper:
         """The events that groups of these records make, in order of each group's first record.
 
         Columns: `_row` (of the first record), `_at`, then the properties.
+
+        Raises:
+            GroupFailed: an expression fails, or gives no time.
         """
         properties = ", ".join(f'{text} AS "{name}"' for name, text in event.properties.items())
         at = f"CAST(({event.at or f'min({self.plan.mapping.observed_at})'}) AS TIMESTAMP)"
@@ -215,17 +227,36 @@ class Mapper:
             f"SELECT min({ROW}) AS {ROW}, {at} AS _at{', ' if properties else ''}{properties} FROM page "
             f"WHERE ({event.group}) IS NOT NULL GROUP BY {SOURCE}, ({event.group}) ORDER BY 1"
         )
-        return _query(self._grouping, query, page)
+        made = self._over_groups(query, page)
+        if made["_at"].null_count:
+            raise GroupFailed("the event has no time")
+        return made
 
     def chosen(self, event: EventMapping, page: pa.Table, columns: Mapping[str, str]) -> pa.Table:
         """The records of these that the event's `when` chooses: `_row`, `_group`, and the given expressions.
 
         `_group` is NULL for a record that belongs to no group.
+
+        Raises:
+            GroupFailed: an expression fails.
         """
         listed = "".join(f', ({text}) AS "{name}"' for name, text in columns.items())
         where = f"({event.when})" if event.when else "true"
         group = f"{SOURCE} || '/' || CAST(({event.group}) AS VARCHAR)"
-        return _query(self._grouping, f"SELECT {ROW}, {group} AS _group{listed} FROM page WHERE {where}", page)
+        return self._over_groups(f"SELECT {ROW}, {group} AS _group{listed} FROM page WHERE {where}", page)
+
+    def groups(self, event: EventMapping, page: pa.Table) -> NDArray[np.int64]:
+        """Of each record, the number of its group; one whose group cannot be told is one by itself."""
+        group = f"{SOURCE} || '/' || CAST(({event.group}) AS VARCHAR)"
+        query = f"SELECT coalesce(TRY({group}), 'record ' || {ROW}) AS _group FROM page"
+        keys = _query(self._grouping, query, page)["_group"].combine_chunks()
+        return keys.dictionary_encode().indices.to_numpy().astype(np.int64)
+
+    def _over_groups(self, query: str, page: pa.Table) -> pa.Table:
+        try:
+            return _query(self._grouping, query, page)
+        except duckdb.Error as error:
+            raise GroupFailed(first_line(error)) from error
 
     def _completed(self, table: pa.Table) -> pa.Table:
         """The table with every field that an expression names: a field no record of the page has is NULL."""
@@ -234,18 +265,15 @@ class Mapper:
         return table
 
     def _run(self, table: pa.Table) -> tuple[pa.Table, list[Reject]]:
-        """Map the table; where an expression fails, halve it until the records at fault stand alone."""
+        """Map the table; where an expression fails, without the records at fault."""
         select = self.plan.selecting(table.column_names)
         try:
-            return _query(self._mapping, select, table), []
-        except duckdb.Error as error:
-            if table.num_rows <= 1:
-                empty = _query(self._mapping, select, table.slice(0, 0))
-                return empty, describe(table, "bad_value", f"the mapping fails on this record: {_first_line(error)}")
-        half = table.num_rows // 2
-        first, rejected = self._run(table.slice(0, half))
-        second, more = self._run(table.slice(half))
-        return pa.concat_tables([first, second], promote_options="permissive"), rejected + more
+            return self._mapped(select, table), []
+        except duckdb.Error:
+            return isolated(self._mapped, select, self.plan.fails, table)
+
+    def _mapped(self, query: str, page: pa.Table) -> pa.Table:
+        return _query(self._mapping, query, page)
 
     def _usable(self, records: pa.Table, table: pa.Table) -> tuple[pa.Table, list[Reject]]:
         """Without the records that name nobody, whose event has no time, or that hold what no store keeps."""
@@ -271,7 +299,7 @@ def _query(connection: duckdb.DuckDBPyConnection, query: str, page: pa.Table) ->
     try:
         return _finite(connection.execute(query).to_arrow_table())
     except duckdb.BinderException as error:
-        raise ConfigError(f"the mapping does not fit the records: {_first_line(error)}") from error
+        raise ConfigError(f"the mapping does not fit the records: {first_line(error)}") from error
     finally:
         connection.unregister("page")
 
@@ -283,16 +311,15 @@ def _finite(table: pa.Table) -> pa.Table:
     """What is not a number, and instants without end or beyond the calendar, become missing: engines order them
     differently.
     """
-    for at, field in enumerate(table.schema):
-        column = table[at]
-        if pa.types.is_floating(field.type):
+    for at, column in enumerate(table.columns):
+        if pa.types.is_floating(column.type):
             fits = pc.is_finite(column)
-        elif pa.types.is_timestamp(field.type):
+        elif pa.types.is_timestamp(column.type):
             instants = column.cast(_FIRST.type)
             fits = pc.and_(pc.greater_equal(instants, _FIRST), pc.less(instants, _LAST))
         else:
             continue
-        table = table.set_column(at, field, pc.if_else(fits, column, pa.scalar(None, field.type)))
+        table = table.set_column(at, table.schema.field(at), pc.if_else(fits, column, pa.scalar(None, column.type)))
     return table
 
 
@@ -309,6 +336,8 @@ def _record_columns(
         OBSERVED,
         f"epoch_us(CAST(({mapping.observed_at}) AS TIMESTAMP))" if mapping.observed_at else "CAST(NULL AS BIGINT)",
     )
+    for name in mapping.events.keys() - single.keys() if stream.mode == "upsert" else ():
+        yield f"event.{name}._id", f"unhex(md5(concat_ws(chr(31), {prefix}, '{name}', {key})))"
     for kind, identifier in mapping.identifiers.items():
         yield f"identifier.{kind}", f"CAST(({identifier.value}) AS VARCHAR)"
     for name, text in mapping.attributes.items():
@@ -319,6 +348,9 @@ def _record_columns(
         if event.id:
             natural = f"unhex(md5(concat_ws(chr(31), {prefix}, '{name}', CAST(({event.id}) AS VARCHAR))))"
             yield f"event.{name}._id", f"CASE WHEN ({event.id}) IS NULL THEN {record_id} ELSE {natural} END"
+        elif stream.mode == "upsert":
+            # Another version of the record may give another event, which must not be taken for the first.
+            yield f"event.{name}._id", f"unhex(md5(concat_ws(chr(31), {prefix}, '{name}', {key})))"
         for column, text in event.properties.items():
             yield f"event.{name}.{column}", f"({text})"
 
@@ -370,7 +402,3 @@ def _placed(reject: Reject, table: pa.Table) -> Reject:
     """A transform's reject, which names its record by `_row`, as a reject of the whole record."""
     row = table.slice(int(str(reject.record)), 1)
     return describe(row, reject.code, reject.reason, reject.field)[0]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]

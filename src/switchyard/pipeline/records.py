@@ -14,6 +14,8 @@ ROW = "_row"
 """Number of a record within what is committed together, from 0."""
 SOURCE = "_source"
 """Number of the page it came with."""
+OWN = (ROW, SOURCE, LINE, BYTE)
+"""Columns that are the hub's and no fields of a record."""
 
 
 def tabulate(page: Page) -> tuple[pa.Table, list[Reject]]:
@@ -39,7 +41,7 @@ def tabulate(page: Page) -> tuple[pa.Table, list[Reject]]:
 def describe(rows: pa.Table, code: str, reason: str, field: str | None = None) -> list[Reject]:
     """Every row as a reject, whole, at its place."""
     places = rows.select([name for name in (LINE, BYTE) if name in rows.column_names]).to_pylist()
-    own = [name for name in (ROW, SOURCE, LINE, BYTE) if name in rows.column_names]
+    own = [name for name in OWN if name in rows.column_names]
     records = rows.drop_columns(own).to_pylist() if len(own) < rows.num_columns else [{}] * rows.num_rows
     return [
         Reject(code, reason, _json(record), line=place.get(LINE), byte=place.get(BYTE), field=field)
@@ -60,7 +62,7 @@ def _from_dicts(records: Sequence[Mapping[str, JSON]]) -> tuple[pa.Table, list[R
     ]
     if rejects:
         records = [record for record in records if _encodable(record)]
-    names = dict.fromkeys(name for record in records for name in record if name not in (ROW, SOURCE, LINE, BYTE))
+    names = dict.fromkeys(name for record in records for name in record if name not in OWN)
     # Without a column a table has no rows, and a record without a field is a record all the same.
     columns = {name: _column([record.get(name) for record in records]) for name in names}
     return pa.table(columns or {LINE: pa.nulls(len(records), pa.int64())}), rejects

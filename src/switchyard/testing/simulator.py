@@ -190,7 +190,8 @@ class Simulator:
     def serve(self, announce: Callable[[str], object] = print) -> None:
         """Serve in the foreground until interrupted; `announce` is told the base URL."""
         server = self._server()
-        announce(self.url)
+        # Not before the server listens to signals: whoever reads the address may send one at once.
+        server.announce = lambda: announce(self.url)
         try:
             server.run(sockets=[self._listener] if self._listener else None)
         finally:
@@ -279,10 +280,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self.announce: Callable[[], object] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.ready.set()
+        self.announce()
 
     async def main_loop(self) -> None:
         await self.on_tick(0)

@@ -197,9 +197,9 @@ def zipped(*members: tuple[str, bytes]) -> bytes:
 
 
 def test_compressed_files_are_read_by_their_content(shop):
-    shop.drop("a.csv.gz", gzip.compress(content(1).encode()))
+    shop.drop("a.csv.gz", gzip.compress(content(1).encode(), mtime=0))
     shop.drop("b.zip", zipped(("../../etc/passwd", content(2).encode())))
-    shop.drop("c.csv", gzip.compress(content(3).encode("utf-16")))
+    shop.drop("c.csv", gzip.compress(content(3).encode("utf-16"), mtime=0))
     assert [(page.origin, page.records["order_id"].to_pylist()) for page in shop.sync()] == [
         ("a.csv.gz", ["1"]),
         ("b.zip", ["2"]),
@@ -213,13 +213,13 @@ BOMB = b"0" * 50_000_000
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (gzip.compress(BOMB), "larger than 1000000 bytes (max_bytes)"),
+        (gzip.compress(BOMB, mtime=0), "larger than 1000000 bytes (max_bytes)"),
         (zipped(("a.csv", BOMB)), "larger than 1000000 bytes (max_bytes)"),
         (b"0" * 1_000_001, "larger than 1000000 bytes (max_bytes)"),
-        (gzip.compress(gzip.compress(CONTENT.encode())), "another compressed file"),
+        (gzip.compress(gzip.compress(CONTENT.encode(), mtime=0)), "another compressed file"),
         (zipped(("a.csv", CONTENT.encode()), ("b.csv", b"x")), "holds 2 files"),
         (zipped(*((f"{number:0200}", b"") for number in range(1000))), "many files"),
-        (gzip.compress(CONTENT.encode())[:-9], "damaged"),
+        (gzip.compress(CONTENT.encode(), mtime=0)[:-9], "damaged"),
         (zipped(("a.csv", CONTENT.encode()))[:-30], "no directory"),
     ],
 )
@@ -242,6 +242,6 @@ def test_the_configuration_is_a_schema_for_editors():
 
 
 def test_nothing_is_left_in_the_workspace_but_what_is_known(shop):
-    shop.drop("a.csv.gz", gzip.compress(CONTENT.encode("utf-16")))
+    shop.drop("a.csv.gz", gzip.compress(CONTENT.encode("utf-16"), mtime=0))
     shop.sync()
     assert names_in(shop.context.workspace) == ["known.json"]

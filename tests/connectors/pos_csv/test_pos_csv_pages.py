@@ -48,7 +48,12 @@ def test_a_line_of_an_order_that_has_left_is_a_reject(shop):
     pages = shop.sync_lines(*_lines([1, 2, 3, 4, 5, 1]), page_rows=2, order_window=2)
     assert list(chain.from_iterable(_orders(pages))) == ["1", "2", "3", "4", "5"]
     (late,) = [reject for page in pages for reject in page.rejected]
-    assert (late.code, late.line, late.field, late.record) == ("order_split", 7, "order_id", "1,2024-05-06,s5,1,1")
+    assert (late.code, late.line, late.field, late.record["text"]) == (
+        "order_split",
+        7,
+        "order_id",
+        "1,2024-05-06,s5,1,1",
+    )
     assert "order_window" in late.reason
 
 

@@ -61,7 +61,10 @@ def test_what_pythons_csv_module_writes_comes_back(open_shop, cells, delimiter, 
 
 
 def _rejected(pages: list[Page]) -> list[tuple[str, object, int | None, int | None]]:
-    return [(reject.code, reject.record, reject.line, reject.byte) for page in pages for reject in page.rejected]
+    rejects = [reject for page in pages for reject in page.rejected]
+    for reject in rejects:
+        assert (reject.record["columns"], reject.record["delimiter"]) == (HEADER.strip().split(","), ",")
+    return [(reject.code, reject.record["text"], reject.line, reject.byte) for reject in rejects]
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_what_is_no_instant_is_a_reject(shop, text):
 def test_a_date_that_fits_two_formats_is_a_reject(shop):
     formats = ("%d/%m/%Y", "%m/%d/%Y")
     pages = shop.sync_lines("1,05/06/2024,a,1,1", "2,25/06/2024,a,1,1", "3,06/06/2024,a,1,1", formats=formats)
-    assert [(r.code, r.line, r.record) for page in pages for r in page.rejected] == [
+    assert [(r.code, r.line, r.record["text"]) for page in pages for r in page.rejected] == [
         ("ambiguous_date", 2, "1,05/06/2024,a,1,1")
     ]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from tests.projects import Spine, joined
 
 from switchyard.api import Stream
 from switchyard.config.models import Identity
@@ -19,7 +20,6 @@ from switchyard.evaluation.working import WorkingDatabase
 from switchyard.store import names
 from switchyard.store.tables import Identifier, IdentifierKind, Merge, SharedValue, Subject
 from switchyard.store.tables import Page as CommittedPage
-from tests.projects import Spine, joined
 
 KINDS = ("card", "cookie")
 LIMIT = 3

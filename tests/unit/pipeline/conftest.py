@@ -3,9 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.projects import Spine
 
 from switchyard.api import Stream
-from tests.projects import Spine
 
 CONTACTS = Stream(name="contacts", key=("id",))
 TICKETS = Stream(name="tickets", key=("id",), mode="append")

@@ -37,11 +37,20 @@ def test_records_that_an_expression_fails_on_are_refused_by_themselves(bad):
     assert {reject.code for reject in rejects(mapped)} == ({"bad_value"} if bad else set())
 
 
-def test_many_bad_records_among_many_good_ones():
-    records = [{"id": str(n), "age": "old" if n % 10 == 0 else str(n)} for n in range(2_000)]
+@pytest.mark.parametrize("every", [1, 2, 10])
+def test_many_bad_records_take_no_query_each(every):
+    records = [{"id": str(n), "age": "old" if n % every == 0 else str(n)} for n in range(10_000)]
     mapped = mapper(attributes={"age": "CAST(age AS INTEGER)"}).map(Page(records, None))
-    assert mapped.records.num_rows == 1_800
-    assert [reject.record["id"] for reject in rejects(mapped)] == [str(n) for n in range(0, 2_000, 10)]
+    refused = [str(n) for n in range(0, 10_000, every)]
+    assert mapped.records.num_rows == 10_000 - len(refused)
+    assert [reject.record["id"] for reject in rejects(mapped)] == refused
+
+
+def test_where_an_expression_cannot_be_tried_the_bad_records_are_found_all_the_same():
+    records = [{"id": str(n), "age": "old" if n in (3, 7) else str(n)} for n in range(20)]
+    mapped = mapper(attributes={"age": "CAST(age AS INTEGER) + 0 * random()"}).map(Page(records, None))
+    assert mapped.records.num_rows == 18
+    assert [reject.record["id"] for reject in rejects(mapped)] == ["3", "7"]
 
 
 def test_a_refused_record_is_kept_whole_with_its_place():
