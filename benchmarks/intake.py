@@ -106,7 +106,8 @@ def _dlt(file: str, path: str) -> None:
     pipeline = dlt.pipeline(f"intake_{path}", destination="filesystem", pipelines_dir=tempfile.mkdtemp())
     started = time.perf_counter()
     if path == "arrow":
-        table = pyarrow.csv.read_csv(file)
+        quoted = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        table = pyarrow.csv.read_csv(file, parse_options=quoted)
         pipeline.run(table, table_name="lines", loader_file_format="parquet")
         _report(started, lines=table.num_rows)
         return

@@ -237,7 +237,7 @@ def shop(path: Path, store: str | None = None, crm: str | None = None, **hub: An
     config: dict[str, Any] = {
         "hub": {"default_region": "FR", "timezone": "Europe/Paris", **({"store": store} if store else {}), **hub},
         "connections": {"tills": TILLS},
-        "identity": {"kinds": {"phone": {"limit": 10}, "email": {"blocked": ["test@test.com"]}}},
+        "identity": {"kinds": {"phone": {"limit": 8}, "email": {"blocked": ["test@test.com"]}}},
     }
     folder = Folder(path, config, {"buyers": "count(order_completed) >= 2"})
     if crm is not None:

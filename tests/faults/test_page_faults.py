@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.canonical import dump
+from tests.projects import Spine
 
 from switchyard.api import Stream
 from switchyard.api.errors import PermanentError
 from switchyard.eventlog.log import EventLog
 from switchyard.store.tables import LogFile, Subject
 from switchyard.store.tables import Stream as StreamRow
-from tests.canonical import dump
-from tests.projects import Spine
 
 TICKETS = Stream(name="tickets", key=("id",), mode="append")
 MAPPING = {

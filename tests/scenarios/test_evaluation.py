@@ -1,12 +1,12 @@
-"""Evaluation through the application: versions, layers, what changed and why; and it survives the loss of what is derived."""
+"""Evaluation through the application: versions, layers, what changed and why, and the loss of what is derived."""
 
 import pytest
+from tests.projects import Folder, rows_of, shop
 
 from switchyard.api.errors import ConfigError
 from switchyard.app.segments import evaluate, members
 from switchyard.app.syncs import sync_all
 from switchyard.store.tables import JournalMembership, Run, SegmentVersion
-from tests.projects import Folder, rows_of, shop
 
 HEADER = "order_id,line_no,sold_at,sku,quantity,price,email\n"
 

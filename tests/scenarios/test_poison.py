@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.projects import rows_of, shop
 
 from switchyard.demo.retailer import Retailer
 from switchyard.store.tables import Quarantine
-from tests.projects import rows_of, shop
 
 POISON = 734_211
 LOAD = """
@@ -21,7 +21,8 @@ from switchyard.app.syncs import sync_all
 with Hub(open_project(Path(sys.argv[1]))) as hub:
     (answer,) = sync_all(hub)
 assert "error" not in answer, answer
-print(answer["read"], answer["mapped"], answer["quarantined"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(answer["read"], answer["mapped"], answer["quarantined"], peak)
 """
 
 

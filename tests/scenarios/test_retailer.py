@@ -295,6 +295,20 @@ def test_the_other_profile_takes_the_record_over_when_its_owner_leaves(small):
     assert (answer["segment"], answer["wanted"], answer["held"]) == (1, 1, 1)
 
 
+@pytest.mark.parametrize("defined", [False, True], ids=["unknown", "never evaluated"])
+def test_a_segment_that_says_nothing_yet_empties_no_list(small, defined):
+    tickets(small.folder, "ann@x.org", "bob@x.org")
+    small.run()
+    small.folder.config["audiences"]["buyers"]["segment"] = "byers"
+    if defined:
+        small.folder.segments["byers"] = "count(order_completed) >= 2"
+    small.folder.write()
+    answer = small.deliver()
+    assert answer["exit_code"] == 2
+    assert "byers" in answer["error"]
+    assert small.list_emails() == {"ann@x.org", "bob@x.org"}
+
+
 def test_a_deleted_list_is_an_error_and_never_silently_a_new_one(small):
     tickets(small.folder, "ann@x.org")
     small.run()

@@ -107,6 +107,25 @@ class HubSpotSimulator(Simulator):
         custom = sorted(name for name, known in self.properties.known.items() if not known["hubspotDefined"])
         return {"contacts": len(self.contacts.records), "lists": lists, "properties": custom}
 
+    def dump(self) -> dict[str, Any]:
+        """The whole account, as JSON. It shares parts with the account: write it down before the next call."""
+        return {
+            "contacts": self.contacts.dump(),
+            "lists": self.lists.dump(),
+            "properties": self.properties.dump(),
+            "auth": self.auth.dump(),
+            "day": self._limits.day.dump() if self._limits else None,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Be the account that `dump` gave. Windows of seconds begin anew; the day's calls are those of that day."""
+        self.properties.load(state["properties"])
+        self.contacts.load(state["contacts"])
+        self.lists.load(state["lists"])
+        self.auth.load(state["auth"])
+        if self._limits and state["day"]:
+            self._limits.day.load(state["day"])
+
     def edits(self) -> Mapping[str, Callable[..., Any]]:
         return {
             "create_contact": lambda values: self.contacts.add(values).id,
@@ -175,10 +194,10 @@ class _Limits:
     def __init__(self, tier: Tier, daily: int | None) -> None:
         self._rolling = RateWindow(TIERS[tier].calls, WINDOW)
         self._searches = RateWindow(SEARCHES, 1.0)
-        self._daily = DailyQuota(TIERS[tier].daily if daily is None else daily)
+        self.day = DailyQuota(TIERS[tier].daily if daily is None else daily)
 
     def refusal(self, portal: Portal, route: Route, now: float) -> Answer | None:
-        if self._daily.remaining(now) <= 0:
+        if self.day.remaining(now) <= 0:
             return _policy(portal, "DAILY", "You have reached your daily limit.")
         if _is_search(route):
             if not self._searches.take(now):
@@ -186,7 +205,7 @@ class _Limits:
                 return portal.error(429, problem)
         elif not self._rolling.take(now):
             return _policy(portal, "TEN_SECONDLY_ROLLING", "You have reached your ten_secondly_rolling limit.")
-        self._daily.take(now)
+        self.day.take(now)
         return None
 
     def headers(self, route: Route, now: float, *, oauth: bool) -> dict[str, str]:
@@ -198,7 +217,7 @@ class _Limits:
                 "Interval-Milliseconds": int(WINDOW * 1000),
             }
         if not oauth:
-            values |= {"Daily": self._daily.calls, "Daily-Remaining": self._daily.remaining(now)}
+            values |= {"Daily": self.day.calls, "Daily-Remaining": self.day.remaining(now)}
         return {f"X-HubSpot-RateLimit-{name}": str(value) for name, value in values.items()}
 
 

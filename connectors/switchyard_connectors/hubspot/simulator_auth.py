@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from switchyard.testing.simulator import Answer, Refusal, Request, Route
 from switchyard_connectors.hubspot.simulator_portal import Portal, Problem, iso
@@ -87,6 +88,14 @@ class Auth:
     def expire(self) -> None:
         """End every access token now."""
         self._expiry = dict.fromkeys(self._expiry, self._portal.clock())
+
+    def dump(self) -> dict[str, Any]:
+        """The tokens of the app that are good, as JSON."""
+        return {"refresh": self._refresh, "expiry": self._expiry, "issued": self._issued}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Hold what `dump` gave, and nothing else."""
+        self._refresh, self._expiry, self._issued = state["refresh"], state["expiry"], state["issued"]
 
     def _refused(self, status: str, message: str) -> Answer:
         # This endpoint's errors carry the code in `status`, unlike all others.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -27,6 +27,8 @@ class Contact:
     properties: dict[str, str] = field(default_factory=dict)
     archived: float | None = None
 
+
+_KEPT = tuple(each.name for each in fields(Contact))
 
 Write: TypeAlias = "Callable[[], tuple[Contact, bool] | None]"
 Planner: TypeAlias = "Callable[[Mapping[str, Any], set[str]], Problem | Write]"
@@ -96,6 +98,26 @@ class Contacts:
         self._release(contact)
         self._forget(record_id, None)
 
+    def block(self, address: str) -> None:
+        """Refuse this address from now on, as after a GDPR delete."""
+        self._blocked.add(address.strip().lower())
+
+    def dump(self) -> dict[str, Any]:
+        """All records and what was ever said of others, as JSON."""
+        return {
+            "records": [{name: getattr(each, name) for name in _KEPT} for each in self.records.values()],
+            "merged": self.merged,
+            "unique": self._unique,
+            "blocked": sorted(self._blocked),
+            "ids": self._ids,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Hold what `dump` gave, and nothing else."""
+        self.records = {each["id"]: Contact(**each) for each in state["records"]}
+        self.merged, self._unique, self._ids = state["merged"], state["unique"], state["ids"]
+        self._blocked = set(state["blocked"])
+
     def create_one(self, request: Request) -> Answer:
         write = self._plan_create(request.json(), set())
         return self._single(write, 201)
@@ -147,7 +169,7 @@ class Contacts:
         if contact is not None:
             self.erase(contact.id)
         elif body.get("idProperty") == "email":
-            self._blocked.add(wanted.strip().lower())
+            self.block(wanted)
         return Answer(204)
 
     def batch_read(self, request: Request) -> Answer:

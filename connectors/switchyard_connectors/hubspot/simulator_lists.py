@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +16,7 @@ SEARCH_PAGE = 500
 SEARCH_CAP = 10_000
 CLEARABLE = 100_000
 _KINDS = ("MANUAL", "DYNAMIC", "SNAPSHOT")
+_KEPT = ("id", "name", "kind", "created", "updated", "version", "deleted")
 
 
 @dataclass(slots=True)
@@ -36,6 +37,17 @@ class ContactList:
         if self._sorted is None:
             self._sorted = sorted(self.members)
         return self._sorted
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON, in which keys are texts."""
+        return {name: getattr(self, name) for name in _KEPT} | {
+            "members": {str(record_id): joined for record_id, joined in self.members.items()}
+        }
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any]) -> ContactList:
+        members = {int(record_id): joined for record_id, joined in state["members"].items()}
+        return cls(**{**state, "members": members})
 
     def changed(self, at: float) -> None:
         self._sorted = None
@@ -96,6 +108,15 @@ class Lists:
                 if heir is not None:
                     entry.members.setdefault(int(heir), joined)
                 entry.changed(self._portal.clock())
+
+    def dump(self) -> dict[str, Any]:
+        """All lists with their members, as JSON."""
+        return {"lists": [entry.dump() for entry in self.lists.values()], "next_id": self._next_id}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Hold what `dump` gave, and nothing else."""
+        self.lists = {each["id"]: ContactList.load(each) for each in state["lists"]}
+        self._next_id = state["next_id"]
 
     def create(self, request: Request) -> Answer:
         wanted = request.json()

@@ -66,6 +66,15 @@ class Properties:
         self._checks[wanted["name"]] = _check_of(definition)
         return definition
 
+    def dump(self) -> list[dict[str, Any]]:
+        """All definitions, as JSON."""
+        return list(self.known.values())
+
+    def load(self, state: Sequence[dict[str, Any]]) -> None:
+        """Hold what `dump` gave, and nothing else."""
+        self.known = {each["name"]: each for each in state}
+        self._checks = {name: _check_of(each) for name, each in self.known.items()}
+
     def is_unique(self, name: str) -> bool:
         return name in self.known and bool(self.known[name]["hasUniqueValue"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 from urllib.parse import quote
 
@@ -38,13 +39,14 @@ _NO_RECORD = Rejection("no_record", "no HubSpot record is known for the member, 
 
 
 class HubSpotLists:
-    """Contact lists of one HubSpot account. A `ListSink`, and `Checkable`."""
+    """Contact lists of one HubSpot account. A `ListSink`, `Checkable` and `Costed`."""
 
     def __init__(self, config: HubSpotConfig, context: Context) -> None:
         self._paths = PATHS[config.api]
         self._batch = config.membership_batch
         self._classify = classify(config.time_zone, lambda: datetime.now(UTC))
         self._key_fields: dict[str, str] = {}
+        self._unchecked: dict[str, RemoteList] = {}
         bearer: str | CachedToken
         if config.oauth is not None:
             endpoint = TokenEndpoint(
@@ -61,20 +63,33 @@ class HubSpotLists:
     def ensure(self, wanted: RemoteList, known: str | None) -> ListRef:
         """Find or create the list and the properties.
 
+        A known list takes one call: its properties are looked at when the first row is to be written, since a run
+        without changes needs none of them.
+
         Raises:
             PermanentError: the known list is gone, the list cannot be edited, or a property cannot be written.
         """
         ref = self._by_id(known) if known is not None else self._by_name(wanted.name) or self._create(wanted.name)
         self._key_fields[ref.id] = wanted.key_field
-        self._ensure_properties(wanted)
+        if known is None:
+            self._ensure_properties(wanted)
+        else:
+            self._unchecked[ref.id] = wanted
         return ref
 
     def apply(self, ref: ListRef, changes: ListChanges) -> Iterator[ListReceipt]:
-        """Upsert in calls of 100, then add and remove together in calls of `membership_batch`."""
+        """Upsert in calls of 100, then add and remove together in calls of `membership_batch`.
+
+        Raises:
+            PermanentError: the list is gone, or a property cannot be written.
+        """
         key_field = self._key_fields.get(ref.id, "email")
         rows, refused = rows_of(changes.upsert, key_field)
         if refused:
             yield ListReceipt(rejected=refused)
+        if rows and ref.id in self._unchecked:
+            self._ensure_properties(self._unchecked[ref.id])
+            del self._unchecked[ref.id]
         ids: dict[str, str] = {}
         spare = max(64, len(rows) // BATCH)
         for receipt in Upserts(key_field, self._post_contacts, spare).run(rows):
@@ -102,6 +117,15 @@ class HubSpotLists:
             after = following.get("after")
             records = [{"remote_id": str(row["recordId"])} for row in body.get("results") or ()]
             yield Page(records=records, cursor={"after": after}, origin=path)
+
+    def calls(self, upsert: int, add: int, remove: int, held: int) -> int:
+        """The fewest calls for changes of these sizes and one read-back.
+
+        What `ensure` takes to find the list is not in it, nor its look at the properties (once, where rows are written
+        that carry more than the address), nor what only happens now and then: calls repeated after a fault, refused
+        as a whole or asking for an additional address, tokens of an OAuth app, and repairs with their read-back.
+        """
+        return ceil(upsert / BATCH) + ceil((add + remove) / self._batch) + max(1, ceil(held / _PAGE))
 
     def _by_id(self, list_id: str) -> ListRef:
         answer = self._get(f"{self._paths.lists}/{quote(list_id, safe='')}", accept=(404,))

@@ -11,7 +11,7 @@ from switchyard.api.errors import ConfigError, SwitchyardError
 from switchyard.app.hub import Hub
 from switchyard.app.profiles import plain
 from switchyard.store import runs
-from switchyard.store.tables import Audience, AudienceMember, Proof
+from switchyard.store.tables import Audience, AudienceMember, Proof, SegmentVersion
 
 Answer = dict[str, Any]
 
@@ -99,11 +99,21 @@ def _attempt(hub: Hub, name: str, work: Callable[[Route], Report]) -> Answer:
     audience = hub.project.loaded.project.audiences[name]
     about = {"audience": name, "list": audience.list, "connection": audience.connection}
     try:
+        _require_evaluated(hub, name, audience.segment)
         with hub.route(name) as route:
             report = work(route)
     except SwitchyardError as error:
         return about | {"error": hub.project.loaded.secrets.redact(str(error)), "exit_code": error.exit_code}
     return about | {key: plain(value) for key, value in asdict(report).items()} | {"exact": report.exact}
+
+
+def _require_evaluated(hub: Hub, audience: str, segment: str) -> None:
+    """A segment that does not exist, or was never evaluated, has no members: that must not empty a list."""
+    if segment not in {each.name for each in hub.project.loaded.definitions}:
+        raise hub.project.loaded.error(f"no segment '{segment}'", ("audiences", audience, "segment"))
+    with hub.database.read() as session:
+        if session.exec(select(SegmentVersion).where(SegmentVersion.segment == segment)).first() is None:
+            raise ConfigError(f"segment '{segment}' was never evaluated; run: switchyard evaluate")
 
 
 def _summary(session: Any, hub: Hub, name: str) -> Answer:

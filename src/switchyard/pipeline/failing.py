@@ -34,8 +34,8 @@ def without_failing_groups(mapper: Mapper, mapped: Mapped) -> Mapped:
 def _failing(mapper: Mapper, event: EventMapping, page: pa.Table, groups: Integers) -> dict[int, str]:
     """Rows of the groups that fail, with the reason; found by halving the groups until those at fault stand alone."""
     try:
-        chosen = mapper.chosen(event, page, event.items or {})
-        mapper.grouped(event, page.take(pc.index_in(chosen[ROW], page[ROW].combine_chunks())))
+        mapper.items(event, page)
+        mapper.grouped(event, page)
     except GroupFailed as error:
         distinct = np.unique(groups)
         if len(distinct) == 1:

@@ -170,10 +170,10 @@ def declared(plan: Plan) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     }
     events = {name: _types(_properties(records, name)) for name in plan.single}
     for name, event in plan.grouped.items():
-        chosen = mapper.chosen(event, empty, event.items or {}).drop_columns([ROW, "_group"])
+        items = mapper.items(event, empty).drop_columns(["_group"])
         events[name] = _types(mapper.grouped(event, empty).drop_columns([ROW, "_at"]))
         if event.items:
-            events[name]["items"] = type_text(pa.list_(pa.struct(list(chosen.schema))))
+            events[name]["items"] = type_text(pa.list_(pa.struct(list(items.schema))))
     return attributes, events
 
 
@@ -221,29 +221,23 @@ class Mapper:
         Raises:
             GroupFailed: an expression fails, or gives no time.
         """
-        properties = ", ".join(f'{text} AS "{name}"' for name, text in event.properties.items())
         at = f"CAST(({event.at or f'min({self.plan.mapping.observed_at})'}) AS TIMESTAMP)"
-        query = (
-            f"SELECT min({ROW}) AS {ROW}, {at} AS _at{', ' if properties else ''}{properties} FROM page "
-            f"WHERE ({event.group}) IS NOT NULL GROUP BY {SOURCE}, ({event.group}) ORDER BY 1"
-        )
-        made = self._over_groups(query, page)
+        listed = "".join(f', {text} AS "{name}"' for name, text in event.properties.items())
+        query = f"SELECT min({ROW}) AS {ROW}, {at} AS _at{listed} FROM page WHERE {_chosen(event)}"
+        made = self._over_groups(f"{query} GROUP BY {SOURCE}, ({event.group}) ORDER BY 1", page)
         if made["_at"].null_count:
             raise GroupFailed("the event has no time")
         return made
 
-    def chosen(self, event: EventMapping, page: pa.Table, columns: Mapping[str, str]) -> pa.Table:
-        """The records of these that the event's `when` chooses: `_row`, `_group`, and the given expressions.
-
-        `_group` is NULL for a record that belongs to no group.
+    def items(self, event: EventMapping, page: pa.Table) -> pa.Table:
+        """What each of these records adds to the event of its group, in their order: `_group`, and the items' fields.
 
         Raises:
             GroupFailed: an expression fails.
         """
-        listed = "".join(f', ({text}) AS "{name}"' for name, text in columns.items())
-        where = f"({event.when})" if event.when else "true"
+        listed = "".join(f', ({text}) AS "{name}"' for name, text in (event.items or {}).items())
         group = f"{SOURCE} || '/' || CAST(({event.group}) AS VARCHAR)"
-        return self._over_groups(f"SELECT {ROW}, {group} AS _group{listed} FROM page WHERE {where}", page)
+        return self._over_groups(f"SELECT {group} AS _group{listed} FROM page WHERE {_chosen(event)}", page)
 
     def groups(self, event: EventMapping, page: pa.Table) -> NDArray[np.int64]:
         """Of each record, the number of its group; one whose group cannot be told is one by itself."""
@@ -292,6 +286,12 @@ class Mapper:
             rejects += describe(table.take(records[ROW].filter(bad)), "nul_character", reason)
             records = records.filter(pc.invert(bad))
         return records, rejects
+
+
+def _chosen(event: EventMapping) -> str:
+    """The condition of the records that make events of a kind."""
+    when = f"({event.when}) AND " if event.when else ""
+    return f"{when}({event.group}) IS NOT NULL"
 
 
 def _query(connection: duckdb.DuckDBPyConnection, query: str, page: pa.Table) -> pa.Table:

@@ -68,6 +68,8 @@ __all__ = [
 ]
 
 CONTROL = "/_simulator/"
+_PAUSE = 0.2
+"""Seconds between two times of keeping what a simulator holds, at least."""
 Clock: TypeAlias = Callable[[], float]
 Moment: TypeAlias = Literal["before", "applied", "answered"]
 
@@ -95,6 +97,7 @@ class Simulator:
         self.random = random.Random(options.get("seed", 0))  # noqa: S311
         self.clock = options.get("clock", time.time)
         self.latency = options.get("latency", 0.0)
+        self.changes = 0
         self.journal = Journal(bodies=options.get("keep_bodies", 2_000))
         self._port = options.get("port", 0)
         self._router = Router()
@@ -187,9 +190,15 @@ class Simulator:
         if self._failures:
             raise self._failures[0]
 
-    def serve(self, announce: Callable[[str], object] = print) -> None:
-        """Serve in the foreground until interrupted; `announce` is told the base URL."""
-        server = self._server()
+    def serve(self, announce: Callable[[str], object] = print, keep: Callable[[], object] | None = None) -> None:
+        """Serve in the foreground until interrupted.
+
+        Args:
+            announce: told the base URL.
+            keep: called between two calls, soon after one that may have changed something, to write down what the
+                vendor's system holds. Whoever kills the process loses what was not kept, a fraction of a second.
+        """
+        server = self._server(_Keeping(self, keep).look if keep else None)
         # Not before the server listens to signals: whoever reads the address may send one at once.
         server.announce = lambda: announce(self.url)
         try:
@@ -203,7 +212,7 @@ class Simulator:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
-    def _server(self) -> _Server:
+    def _server(self, tick: Callable[[], object] | None = None) -> _Server:
         # The protocol is named because asyncio sends without delay only where it is; else each answer takes 40 ms.
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -224,7 +233,7 @@ class Simulator:
             # Longer than clients keep idle connections, so that the simulator is not the one to close them.
             timeout_keep_alive=75,
         )
-        return _Server(config)
+        return _Server(config, tick)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = await read_request(scope, receive)
@@ -267,6 +276,8 @@ class Simulator:
         except Exception as error:  # kept for stop(), which raises it
             self._failures.append(error)
             answer = Answer(500, {"message": f"the simulator failed: {type(error).__name__}"})
+        if request.method != "GET":
+            self.changes += 1
         return self.decorate(request, route, answer) if gated else answer
 
     def _watch(self, call: Call, moment: Moment) -> None:
@@ -274,12 +285,33 @@ class Simulator:
             callback()
 
 
+class _Keeping:
+    """Keeps what a simulator holds, so seldom that it takes a tenth of the time at most."""
+
+    def __init__(self, simulator: Simulator, keep: Callable[[], object]) -> None:
+        self._simulator = simulator
+        self._keep = keep
+        self._kept = 0
+        self._due = 0.0
+
+    def look(self) -> None:
+        """Keep, where something may have changed and it is time."""
+        begun = time.monotonic()
+        if self._simulator.changes == self._kept or begun < self._due:
+            return
+        self._kept = self._simulator.changes
+        self._keep()
+        ended = time.monotonic()
+        self._due = ended + max(_PAUSE, 9 * (ended - begun))
+
+
 class _Server(uvicorn.Server):
     """Starts and stops at once: a suite does so hundreds of times, and nobody waits for a simulator's last words."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tick: Callable[[], object] | None) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self._tick = tick
         self.announce: Callable[[], object] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -291,6 +323,8 @@ class _Server(uvicorn.Server):
         await self.on_tick(0)
         while not self.should_exit:
             await asyncio.sleep(0.01)
+            if self._tick is not None:
+                self._tick()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         for server in self.servers:

@@ -128,6 +128,14 @@ class DailyQuota:
         self._used += 1
         return True
 
+    def dump(self) -> dict[str, float]:
+        """What is used of which day, as JSON."""
+        return {"used": self._used, "resets_at": self._resets_at}
+
+    def load(self, state: Mapping[str, float]) -> None:
+        """Go on from what `dump` gave."""
+        self._used, self._resets_at = int(state["used"]), state["resets_at"]
+
     def _midnight_after(self, now: float) -> float:
         day = datetime.fromtimestamp(now, UTC).astimezone(self._zone).date() + timedelta(days=1)
         return datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()

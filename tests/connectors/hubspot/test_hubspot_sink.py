@@ -5,13 +5,14 @@ import math
 import pytest
 
 from switchyard.api import ListSink, Member, PermanentError, RemoteList, TransientError
-from switchyard.api.connectors import Checkable
+from switchyard.api.connectors import Checkable, Costed
 from switchyard.api.http import UnknownOutcome
 from switchyard.testing.simulator import Answer, Fault
 from switchyard_connectors.hubspot.simulator import Account
 
 UPSERT = "POST /crm/objects/2026-03/contacts/batch/upsert"
 CHANGE = "PUT /crm/lists/2026-03/{list_id}/memberships/add-and-remove"
+PROPERTIES = "GET /crm/properties/2026-03/{object_type}"
 READ = "GET /crm/lists/2026-03/{list_id}/memberships"
 
 
@@ -80,10 +81,52 @@ def test_the_list_is_found_by_name_or_created_once(desk):
     assert desk.sink.ensure(RemoteList("old name", "email"), renamed.id).name == "new name"
 
 
-def test_a_known_list_costs_one_call_where_it_carries_the_address_only(desk):
-    ref = desk.ensure()
-    calls = desk.calls(lambda: desk.sink.ensure(RemoteList("vip", "email", ("email",)), ref.id))
+def test_a_known_list_costs_one_call_and_its_properties_another_when_rows_are_written(desk, people):
+    wanted = RemoteList("vip", "email", ("email", "rfm_cell"))
+    known = desk.ensure().id
+    calls = desk.calls(lambda: desk.sink.ensure(wanted, known))
     assert calls == ["GET /crm/lists/2026-03/{list_id}"]
+    ref = desk.sink.ensure(wanted, known)
+    assert desk.calls(lambda: desk.deliver(ref, remove=[Member("p", "101")])) == [CHANGE]
+    rows = people(2, rfm_cell="55")
+    first, second = (desk.calls(lambda: desk.deliver(ref, upsert=rows)) for _ in range(2))
+    assert (first[0], first[1].rpartition("/")[2], first[2:]) == (PROPERTIES, "create", [UPSERT])
+    assert second == [UPSERT]
+
+
+def test_a_property_of_a_known_list_that_hubspot_sets_itself_stops_before_the_first_write(desk, people):
+    wanted = RemoteList("vip", "email", ("email", "createdate"))
+    ref = desk.sink.ensure(wanted, desk.ensure().id)
+    for _ in range(2):
+        with pytest.raises(PermanentError, match="createdate"):
+            desk.deliver(ref, upsert=people(1))
+    assert not desk.simulator.contacts.records
+
+
+@pytest.mark.parametrize("batch", [1_000, 7])
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 249, 250, 251, 500])
+def test_a_run_makes_the_calls_that_it_is_said_to_take(open_desk, people, count, batch):
+    desk = open_desk(membership_batch=batch)
+    assert isinstance(desk.sink, Costed)
+    stays = [desk.simulator.contacts.add({"email": f"s{each}@x.example"}).id for each in range(3)]
+    known = desk.ensure().id
+    desk.simulator.lists.put_on(known, stays)
+    gone = [Member(f"g{each}", record_id) for each, record_id in enumerate(stays[:2])]
+    members = people(count, city="Graz")
+
+    def run():
+        ref = desk.sink.ensure(RemoteList("vip", "email", ("email", "city")), known)
+        desk.deliver(ref, upsert=members, add=members, remove=gone)
+        assert len(desk.held(ref)) == count + 1
+
+    fixed = 2 if count else 1
+    assert len(desk.calls(run)) == fixed + desk.sink.calls(count, count, len(gone), count + 1)
+
+
+def test_a_run_without_changes_takes_the_list_and_its_pages(desk):
+    known = desk.ensure().id
+    calls = desk.calls(lambda: desk.held(desk.sink.ensure(RemoteList("vip", "email", ("email", "city")), known)))
+    assert len(calls) == 1 + desk.sink.calls(0, 0, 0, 0) == 2
 
 
 def test_a_name_taken_at_the_last_moment_is_the_list(desk):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.projects import Folder
 
 from switchyard.api import Reject
 from switchyard.api.connectors import Replayable
 from switchyard.app import quarantine
 from switchyard.app.syncs import sync_all
 from switchyard_connectors.pos_csv import LINES
-from tests.projects import Folder
 
 GOOD = "1,2024-05-06,a,1,1"
 ENGLISH = "%d/%m/%Y"
@@ -108,8 +108,9 @@ def test_what_cannot_be_replayed_says_what_to_do(shop, code, record, words):
 def test_a_project_replays_its_quarantine(tmp_path):
     config = {"folder": "drop", "ready": "rename", "formats": "%Y-%m-%d"}
     folder = Folder(tmp_path, {"connections": {"tills": {"connector": "pos_csv", "config": config}}}).write()
-    bad = "2,06/05/2024,a,2,1\n" * 2 + "3,06/05/2024,b,1,1\n4,soon,c,1,1\n5,2024-05-06,d,1\n"
-    folder.put("till.csv", f"order_id,sold_at,sku,quantity,price\n{GOOD}\n{bad}")
+    read = f"order_id,sold_at,sku,quantity,price\n{GOOD}\n"
+    read += "2,06/05/2024,a,2,1\n" * 2 + "3,06/05/2024,b,1,1\n"
+    folder.put("till.csv", f"{read}4,soon,c,1,1\n5,2024-05-06,d,1\n")
     with folder.hub() as hub:
         (answer,) = sync_all(hub)
         assert (answer["read"], answer["mapped"], answer["quarantined"]) == (6, 1, 5)
@@ -118,9 +119,9 @@ def test_a_project_replays_its_quarantine(tmp_path):
     with folder.write().hub() as hub:
         assert quarantine.replay(hub) == counts(replayed=5, mapped=3, quarantined=2)
         waiting = quarantine.listed(hub)["quarantine"]
-        assert [(row["code"], row["line"]) for row in waiting] == [("bad_date", 5), ("too_few_columns", 6)]
+        assert [(row["code"], row["line"]) for row in waiting] == [("bad_date", 6), ("too_few_columns", 7)]
         assert quarantine.replay(hub) == counts(replayed=2, quarantined=2)
-    folder.put("mended.csv", f"order_id,sold_at,sku,quantity,price\n{GOOD}\n{bad[:58]}")
+    folder.put("mended.csv", read)
     with folder.hub() as hub:
         (answer,) = sync_all(hub)
         assert (answer["mapped"], answer["duplicates"]) == (0, 4)

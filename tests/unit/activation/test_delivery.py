@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from tests.projects import rows_of
 
 from switchyard.activation.delivery import Delivery, Report, Route
 from switchyard.api import ListChanges, ListReceipt, ListRef, Page, Rejection, RemoteList, TransientError
@@ -16,7 +17,6 @@ from switchyard.config.models import Audience
 from switchyard.evaluation.working import WorkingDatabase
 from switchyard.store import runs
 from switchyard.store.tables import AudienceMember, Proof
-from tests.projects import rows_of
 
 REFUSED = Rejection("BAD_VALUE", "the value is not allowed")
 
@@ -232,7 +232,7 @@ def test_a_person_with_a_new_key_leaves_no_old_record_on_the_list(desk):
 
 def test_a_field_that_no_mapping_gives_says_what_there_is(desk):
     desk.audience = desk.audience.model_copy(update={"fields": {"email": "email", "x": "shoe_size"}})
-    with pytest.raises(ConfigError, match="field 'x' shows 'shoe_size'.*city, email"):
+    with pytest.raises(ConfigError, match=r"field 'x' shows 'shoe_size'.*city, email"):
         desk.deliver()
 
 

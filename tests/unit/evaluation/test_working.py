@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.projects import Spine
 
 from switchyard.api import Stream
 from switchyard.evaluation.working import WorkingDatabase
 from switchyard.store import names
-from tests.projects import Spine
 
 PEOPLE = Stream(name="people", key=("id",))
 MAPPING = {
@@ -20,7 +20,15 @@ MAPPING = {
 
 
 def person(key, day=1, **fields):
-    return {"id": key, "seen": f"2026-01-{day:02d}", "email": None, "card": None, "city": None, "points": None, **fields}
+    return {
+        "id": key,
+        "seen": f"2026-01-{day:02d}",
+        "email": None,
+        "card": None,
+        "city": None,
+        "points": None,
+        **fields,
+    }
 
 
 @pytest.fixture

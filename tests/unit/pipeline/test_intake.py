@@ -145,7 +145,9 @@ def test_a_value_that_spoils_a_group_sends_its_records_to_quarantine(spine):
 def test_a_group_without_a_time_is_refused(spine):
     mapping = {**TICKET, "observed_at": None, "events": {"basket": TICKET["events"]["basket"]}}
     spine = spine(TICKETS, mapping)
-    done = spine.feed([{**ticket("1", basket="b"), "seen": None}, {**ticket("2", basket="b"), "seen": None}, ticket("3", basket="c")])
+    done = spine.feed(
+        [{**ticket("1", basket="b"), "seen": None}, {**ticket("2", basket="b"), "seen": None}, ticket("3", basket="c")]
+    )
     assert done == counts(3, 1, 2)
     assert {row.code for row in spine.rows(Quarantine)} == {"bad_group"}
 
