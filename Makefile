@@ -3,7 +3,7 @@
 #   make demo      a generated retailer, a HubSpot stand-in, one run over both; leaves the folder demo/
 #   make test      the suite, without what takes minutes
 #   make test-all  the suite
-#   make check     format, lint, types, layers
+#   make check     format, lint, types, layers, and that the Ibis installed does what we ask of it
 #   make lock      the hashed locks anew; LOCK=--upgrade takes newer versions
 #   make clean     away with .venv, demo/ and caches
 
@@ -35,6 +35,7 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/lint-imports --config .importlinter-runtime
+	$(BIN)/python -m pytest -q --no-header tests/segments/test_meaning.py
 
 # uv makes the locks and nothing else; it is in neither of them.
 lock: $(BIN)/pip

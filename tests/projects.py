@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Spine:
         mapping: Mapping[str, Any],
         *,
         url: str | None = None,
-        identity: Identity = Identity(),
+        identity: Identity | None = None,
         region: str | None = None,
         transforms: Sequence[RecordTransform] = (),
         **intake: Any,
@@ -62,7 +63,7 @@ class Spine:
         schema.prepare(self.database)
         self.log = EventLog(folder / "log", StoreCatalogue(self.database))
         self.log.open()
-        self.intake = Intake(self.database, self.log, Rules(identity, region), **intake)
+        self.intake = Intake(self.database, self.log, Rules(identity or Identity(), region), **intake)
         merged = merge_mapping(stream.mapping, MappingPatch.model_validate(mapping))
         self.mapper = Mapper(compile_mapping("shop", stream, merged), transforms)
         with self.database.write() as session:
@@ -157,7 +158,7 @@ def joined(subjects: Iterator[int] | Mapping[int, Any], groups: Any) -> dict[int
     grouped = set()
     for group in groups:
         grouped.update(group)
-        for one, other in zip(group, group[1:], strict=False):
+        for one, other in pairwise(group):
             low, high = sorted((root(one), root(other)))
             parent[high] = low
     return {subject: root(subject) if subject in grouped else None for subject in parent}
@@ -222,7 +223,7 @@ TILLS = {
     "connector": "pos_csv",
     "config": {"folder": "drop", "ready": "rename", "formats": "%d/%m/%Y %H:%M", "timezone": "Europe/Paris"},
 }
-"""The generated retailer's tills (`switchyard.demo.retailer`), whose headers are the roles but for the line's number."""
+"""The generated retailer's tills (`switchyard.demo.retailer`): its headers are the roles, but for the line's number."""
 TILLS["config"] |= {"columns": {"line_id": "line_no"}}
 
 
@@ -237,7 +238,7 @@ def shop(path: Path, store: str | None = None, crm: str | None = None, **hub: An
     config: dict[str, Any] = {
         "hub": {"default_region": "FR", "timezone": "Europe/Paris", **({"store": store} if store else {}), **hub},
         "connections": {"tills": TILLS},
-        "identity": {"kinds": {"phone": {"limit": 8}, "email": {"blocked": ["test@test.com"]}}},
+        "identity": {"kinds": {"phone": {"limit": 10}, "email": {"blocked": ["test@test.com"]}}},
     }
     folder = Folder(path, config, {"buyers": "count(order_completed) >= 2"})
     if crm is not None:

@@ -24,7 +24,7 @@ from switchyard.testing.simulator import Answer, Fault
 from switchyard_connectors.hubspot.simulator import Account, HubSpotSimulator
 
 # So many lines that every till's own number stands on more people than the limit.
-RETAILER = Retailer(seed=11, people=800, days=24, lines=12_000)
+RETAILER = Retailer(seed=11, people=800, days=24, lines=15_000)
 CHANGES = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -295,13 +295,11 @@ def test_the_other_profile_takes_the_record_over_when_its_owner_leaves(small):
     assert (answer["segment"], answer["wanted"], answer["held"]) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("defined", [False, True], ids=["unknown", "never evaluated"])
-def test_a_segment_that_says_nothing_yet_empties_no_list(small, defined):
+def test_a_segment_that_was_never_evaluated_empties_no_list(small):
     tickets(small.folder, "ann@x.org", "bob@x.org")
     small.run()
     small.folder.config["audiences"]["buyers"]["segment"] = "byers"
-    if defined:
-        small.folder.segments["byers"] = "count(order_completed) >= 2"
+    small.folder.segments["byers"] = "count(order_completed) >= 2"
     small.folder.write()
     answer = small.deliver()
     assert answer["exit_code"] == 2

@@ -99,7 +99,7 @@ def _attempt(hub: Hub, name: str, work: Callable[[Route], Report]) -> Answer:
     audience = hub.project.loaded.project.audiences[name]
     about = {"audience": name, "list": audience.list, "connection": audience.connection}
     try:
-        _require_evaluated(hub, name, audience.segment)
+        _require_evaluated(hub, audience.segment)
         with hub.route(name) as route:
             report = work(route)
     except SwitchyardError as error:
@@ -107,10 +107,8 @@ def _attempt(hub: Hub, name: str, work: Callable[[Route], Report]) -> Answer:
     return about | {key: plain(value) for key, value in asdict(report).items()} | {"exact": report.exact}
 
 
-def _require_evaluated(hub: Hub, audience: str, segment: str) -> None:
-    """A segment that does not exist, or was never evaluated, has no members: that must not empty a list."""
-    if segment not in {each.name for each in hub.project.loaded.definitions}:
-        raise hub.project.loaded.error(f"no segment '{segment}'", ("audiences", audience, "segment"))
+def _require_evaluated(hub: Hub, segment: str) -> None:
+    """A segment that was never evaluated has no members; that must not empty a list."""
     with hub.database.read() as session:
         if session.exec(select(SegmentVersion).where(SegmentVersion.segment == segment)).first() is None:
             raise ConfigError(f"segment '{segment}' was never evaluated; run: switchyard evaluate")
