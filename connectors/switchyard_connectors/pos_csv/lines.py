@@ -25,6 +25,9 @@ START, LENGTH, ORDER, DIGEST, OCCURRENCE = "_start", "_length", "_order", "_dige
 as it will be given, the 64-bit hash of its text, and its number among the lines of the same text, from 1.
 """
 
+STRAY = ("stray_quote", "a quote stands inside a field; quote the whole field and double the quotes in it")
+"""Code and reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -115,7 +118,7 @@ def _fault(columns: int, width: int, *, malformed: bool, nul: bool) -> tuple[str
     if nul:
         return "nul_byte", "the line holds a NUL byte, which no store can keep (shown as \\u0000)"
     if malformed:
-        return "stray_quote", "a quote stands inside a field; quote the whole field and double the quotes in it"
+        return STRAY
     code = "too_few_columns" if columns < width else "too_many_columns"
     return code, f"the line has {columns} columns, the header {width}"
 

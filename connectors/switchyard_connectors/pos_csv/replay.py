@@ -14,8 +14,8 @@ from switchyard.api import Page, Reject
 from switchyard.api.records import BYTE, JSON, LINE
 from switchyard_connectors.pos_csv.config import FileRefused, PosCsvConfig
 from switchyard_connectors.pos_csv.layout import Layout, arranged
-from switchyard_connectors.pos_csv.lines import DIGEST, OCCURRENCE, START, chunk
-from switchyard_connectors.pos_csv.scan import Block, Grammar, Place, scan
+from switchyard_connectors.pos_csv.lines import DIGEST, OCCURRENCE, START, STRAY, chunk
+from switchyard_connectors.pos_csv.scan import STRAY_LIMIT, Block, Grammar, Place, scan
 from switchyard_connectors.pos_csv.typed import Typing
 from switchyard_connectors.pos_csv.values import Instants
 
@@ -95,11 +95,13 @@ def _read(
 ) -> tuple[pa.Table, Mapping[int, Reject]]:
     """The records, and those refused again by their number. The number stands for line and byte in both."""
     refused: dict[int, Reject] = {}
-    if not _are_lines(texts.values(), layout.grammar):
-        apart = [number for number, text in texts.items() if not _are_lines([text], layout.grammar)]
-        refused = dict.fromkeys(apart, Reject(*_NOT_ONE_LINE, None))
-        texts = {number: text for number, text in texts.items() if number not in refused}
     block = _block(texts.values(), layout.grammar)
+    if block.records.strays > STRAY_LIMIT or not _is_lines(block, texts.values()):
+        # Some text leads astray those behind it: each is looked at alone.
+        faults = {number: _fault(text, layout.grammar) for number, text in texts.items()}
+        refused = {number: Reject(*fault, None) for number, fault in faults.items() if fault}
+        texts = {number: text for number, text in texts.items() if number not in refused}
+        block = _block(texts.values(), layout.grammar)
     numbers, starts = np.fromiter(texts, np.int64, len(texts)), block.records.start
     found = chunk(block, layout, config, np.append(starts, len(block.data)))
     refused |= {int(numbers[np.searchsorted(starts, each.byte or 0)]): each for each in found.rejects}
@@ -121,9 +123,15 @@ def _block(texts: Iterable[bytes], grammar: Grammar) -> Block:
     return Block(data, Place(0, 1), scan(data, grammar, final=True))
 
 
-def _are_lines(texts: Collection[bytes], grammar: Grammar) -> bool:
-    ends = np.cumsum([len(text) + 1 for text in texts]) - 1
-    return np.array_equal(_block(texts, grammar).records.end, ends)
+def _is_lines(block: Block, texts: Collection[bytes]) -> bool:
+    return np.array_equal(block.records.end, np.cumsum([len(text) + 1 for text in texts]) - 1)
+
+
+def _fault(text: bytes, grammar: Grammar) -> tuple[str, str] | None:
+    block = _block([text], grammar)
+    if not _is_lines(block, [text]):
+        return _NOT_ONE_LINE
+    return STRAY if block.records.strays else None
 
 
 def _placed(table: pa.Table, rejects: Sequence[Reject]) -> pa.Table:

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from sqlmodel import func, select
+
 from switchyard.api.errors import ConfigError
 from switchyard.api.transforms import Explainable, Printable
 from switchyard.app.hub import Hub
 from switchyard.app.profiles import shown
 from switchyard.store import runs
+from switchyard.store.tables import Merge, SharedValue
 
 Answer = dict[str, Any]
 
@@ -33,8 +36,7 @@ def evaluate(hub: Hub) -> Answer:
                 "switchyard_membership_changed", segment=each.segment, entered=each.entered, left=each.left
             )
     hub.project.registry.observe("switchyard_run_finished", kind="evaluate", name="all", counts=counts, error=None)
-    return {
-        "profiles": _count(hub, "SELECT count(*) FROM profile"),
+    return _people(hub) | {
         "segments": [
             {"segment": each.segment, "members": each.members, "entered": each.entered, "left": each.left}
             for each in outcomes
@@ -92,6 +94,19 @@ def members(hub: Hub, segment: str, limit: int = 100) -> Answer:
     ).to_arrow_table()
     total = _count(hub, "SELECT count(*) FROM membership WHERE segment = ?", segment)
     return {"segment": segment, "members": total, "profiles": shown(rows)}
+
+
+def _people(hub: Hub) -> Answer:
+    """How many people there are, and of how many subjects they were made."""
+    with hub.database.read() as session:
+        merges = session.exec(select(func.count()).select_from(Merge)).one()
+        shared = session.exec(select(func.count()).select_from(SharedValue)).one()
+    return {
+        "profiles": _count(hub, "SELECT count(*) FROM profile"),
+        "subjects": _count(hub, "SELECT count(*) FROM subject_profile"),
+        "merges": merges,
+        "shared_values": shared,
+    }
 
 
 def _count(hub: Hub, query: str, *values: object) -> int:

@@ -65,6 +65,7 @@ def _run(console: Console, project: Project, truth: Truth) -> None:
         show.table(console, "Records", show.SYNC, synced)
         with _step(console, project, "evaluate"):
             evaluated = project.call("evaluate")
+        show.table(console, "People", show.PEOPLE, [evaluated])
         show.table(console, "Segments", show.SEGMENTS, evaluated["segments"])
         with _step(console, project, "deliver"):
             delivered = project.call("deliver")["deliveries"]

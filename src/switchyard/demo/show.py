@@ -10,6 +10,7 @@ from switchyard.demo.project import Project
 from switchyard.demo.truth import Truth
 
 SYNC = ("connection", "stream", "read", "mapped", "quarantined", "duplicates")
+PEOPLE = ("subjects", "profiles", "merges", "shared_values")
 SEGMENTS = ("segment", "members", "entered", "left")
 AUDIENCES = ("audience", "list", "wanted", "held", "missing", "extra", "calls", "minimum")
 CALLS = ("method", "route", "count")

@@ -78,6 +78,14 @@ def test_a_text_that_is_no_whole_line_any_more_does_not_touch_its_neighbours(sho
     assert codes(page) == [("not_one_line", 2), ("not_one_line", 3)]
 
 
+def test_more_stray_quotes_than_a_file_may_have_are_still_told_apart(shop):
+    lines = [*['1,2024-05-06,5" pipe,1,1'] * 600, '2,06/05/2024,"a ""b""",1,1']
+    rejects = kept(shop.sync_lines(*lines))
+    page = replayed(shop, [*rejects, *rejects], formats=ENGLISH)
+    assert page.records["sku"].to_pylist() == ['a "b"'] * 2
+    assert [reject.code for reject in page.rejected] == ["stray_quote"] * 1_200
+
+
 def test_what_is_still_wrong_says_what_now(shop):
     rejects = kept(shop.sync_lines("1,2024-05-06,a,1", "2,06/05/2024,a,x,1"))
     page = replayed(shop, rejects, formats=ENGLISH)

@@ -178,6 +178,12 @@ def test_the_delimiter_is_sniffed_by_the_headers(shop, delimiter):
     assert row["order_id"] == "1"
 
 
+@pytest.mark.parametrize("length", [1_000, 1_030, 20_000])
+def test_a_header_may_be_long_and_hold_line_ends(shop, length):
+    (row,) = shop.rows(f"1,2024-05-06,{'y' * length}", header=f'order_id,sold_at,"{"x" * length}\n2"')
+    assert (row["order_id"], row[f"{'x' * length}_2"], row["_line"]) == ("1", "y" * length, 3)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_encodings_are_told_apart(shop, encoding):
     shop.drop("till.csv", f"{HEADER}1,2024-05-06,Café,1,1\n2,2024-05-06,naïve,1,1\n".encode(encoding))
