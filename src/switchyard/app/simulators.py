@@ -37,7 +37,7 @@ def serve(folder: Path, vendor: str, port: int, state: Path | None, announce: Ca
 
     Args:
         folder: the project, for the plugins in it; needs no configuration.
-        state: where to keep what the vendor's system holds; read at start, written at the end.
+        state: where to keep what the vendor's system holds; read at start, written as it changes and at the end.
         announce: told the address once it answers.
 
     Raises:
@@ -49,13 +49,17 @@ def serve(folder: Path, vendor: str, port: int, state: Path | None, announce: Ca
         if not isinstance(simulator, Lasting):
             raise ConfigError(f"the simulator of {vendor} keeps no state; leave --state away")
         _restore(simulator, state)
+
+    def keep() -> None:
+        if state is not None and isinstance(simulator, Lasting):
+            _keep(simulator.dump(), state)
+
     try:
-        simulator.serve(lambda url: announce({"simulator": vendor, "url": url}))
+        simulator.serve(lambda url: announce({"simulator": vendor, "url": url}), keep if state is not None else None)
     except OSError as error:
         raise ConfigError(f"cannot listen on port {port}: {error.strerror}; name another with --port") from error
     finally:
-        if state is not None and isinstance(simulator, Lasting):
-            _keep(simulator.dump(), state)
+        keep()
 
 
 def _built(registry: Registry, vendor: str, port: int) -> "Simulator":

@@ -63,7 +63,7 @@ class Project:
     @property
     def simulate(self) -> tuple[str, ...]:
         """The command that starts the folder's HubSpot."""
-        return ("simulate", "hubspot", "--port", str(self.port))
+        return ("simulate", "hubspot", "--port", str(self.port), "--state", str(self.folder / "hubspot.json"))
 
     @contextmanager
     def hubspot(self) -> Iterator[httpx.Client]:
