@@ -26,8 +26,9 @@ from switchyard.config.mapping import MappingPatch, merge_mapping
 from switchyard.config.models import Identity
 from switchyard.eventlog.log import EventLog
 from switchyard.pipeline.intake import Arrival, Counts, Intake
-from switchyard.pipeline.mapping import Mapper, compile_mapping
+from switchyard.pipeline.mapping import Mapper
 from switchyard.pipeline.people import Rules
+from switchyard.pipeline.plan import compile_mapping
 from switchyard.store import names, runs, schema
 from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database

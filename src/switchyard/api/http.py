@@ -274,7 +274,11 @@ class HttpClient:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             if (reason := distrust(error)) is not None:
                 raise PermanentError(f"the certificate of {call.url.host} is not trusted: {reason}") from error
-            raise _Again(TransientError(f"cannot connect to {call.url.host}: {type(error).__name__}")) from error
+            raise _Again(
+                TransientError(
+                    f"cannot connect to {call.origin} ({type(error).__name__}); is it up, and is base_url right"
+                )
+            ) from error
         except (httpx.LocalProtocolError, UnicodeEncodeError):
             # Its text quotes the header, which may be the token.
             raise PermanentError(f"{call.name} has a header that cannot be sent") from None
@@ -349,6 +353,10 @@ class _Call:
     @property
     def name(self) -> str:
         return f"{self.method} {template(self.url.path)}"
+
+    @property
+    def origin(self) -> str:
+        return f"{self.url.scheme}://{self.url.netloc.decode('ascii')}"
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -14,7 +14,8 @@ from switchyard.app.project import Project
 from switchyard.config.document import KeyPath
 from switchyard.config.errors import Problems, suggestion
 from switchyard.config.mapping import Mapping
-from switchyard.pipeline.mapping import compile_mapping, declared
+from switchyard.pipeline.mapping import declared
+from switchyard.pipeline.plan import compile_mapping
 
 Answer = dict[str, Any]
 

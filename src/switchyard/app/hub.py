@@ -15,8 +15,9 @@ from switchyard.evaluation.evaluation import Authored, Evaluation, Vocabulary
 from switchyard.evaluation.working import WorkingDatabase
 from switchyard.eventlog.log import EventLog
 from switchyard.pipeline.intake import Intake
-from switchyard.pipeline.mapping import Mapper, Plan, compile_mapping, declared
+from switchyard.pipeline.mapping import Mapper, declared
 from switchyard.pipeline.people import Rules
+from switchyard.pipeline.plan import Plan, compile_mapping
 from switchyard.store import runs, schema
 from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database

@@ -17,7 +17,7 @@ from switchyard.app.hub import Hub
 from switchyard.app.profiles import plain
 from switchyard.eventlog.types import duckdb_type
 from switchyard.pipeline.intake import Arrival, Counts
-from switchyard.pipeline.mapping import sandbox
+from switchyard.pipeline.plan import sandbox
 from switchyard.pipeline.records import ROW, SOURCE, describe, tabulate
 from switchyard.store import names, quarantine, runs
 from switchyard.store import tables as store

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from switchyard.config.mapping import EventMapping
-from switchyard.pipeline.mapping import OBSERVED, RECORD_ID, Mapped, Mapper
+from switchyard.pipeline.mapping import Mapped, Mapper
 from switchyard.pipeline.people import Positions
+from switchyard.pipeline.plan import OBSERVED, RECORD_ID
 from switchyard.pipeline.records import ROW, SOURCE
 
 SUBJECT = "_subject"

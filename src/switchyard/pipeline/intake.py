@@ -25,8 +25,9 @@ from switchyard.identity.resolution import Resolution, resolve
 from switchyard.pipeline import conformity
 from switchyard.pipeline.events import PAGE, RECORD, SUBJECT, events, unnamed
 from switchyard.pipeline.failing import without_failing_groups
-from switchyard.pipeline.mapping import RECORD_ID, GroupFailed, Mapped, Mapper, sandbox
+from switchyard.pipeline.mapping import GroupFailed, Mapped, Mapper
 from switchyard.pipeline.people import People, Rules, documents, people
+from switchyard.pipeline.plan import RECORD_ID, sandbox
 from switchyard.store import bulk, names, quarantine, runs
 from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from switchyard.api.records import LINE
 from switchyard.config.models import Identity
 from switchyard.identity.normalise import blocked, normalised
-from switchyard.pipeline.mapping import OBSERVED, SUBJECT, Mapped, Plan
+from switchyard.pipeline.mapping import Mapped
+from switchyard.pipeline.plan import OBSERVED, SUBJECT, Plan
 from switchyard.pipeline.records import ROW, SOURCE
 
 Positions = NDArray[np.int64]

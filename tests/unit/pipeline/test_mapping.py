@@ -10,7 +10,8 @@ import pytest
 from switchyard.api import Page, Stream
 from switchyard.api.errors import ConfigError
 from switchyard.config.mapping import Mapping
-from switchyard.pipeline.mapping import Mapper, compile_mapping, declared, sandbox
+from switchyard.pipeline.mapping import Mapper, declared
+from switchyard.pipeline.plan import compile_mapping, sandbox
 
 CONTACTS = Stream(name="contacts", key=("id",))
 
