@@ -1,11 +1,15 @@
-"""Run as `python loader.py PROJECT`: for each line of input forks a process that syncs the project, says its id, and
-when it has ended its exit code. The imports, which take longer than the load, are paid once.
+"""Run as `python loader.py PROJECT [fork|command]`: for each line of input starts a process that syncs the project,
+says its id, and when it has ended its exit code.
+
+With `fork`, as without a word, the imports, which take longer than the load, are paid once; with `command` each process
+is `switchyard sync tills` itself.
 """
 
 import os
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import duckdb  # noqa: F401  # for the children
 import psycopg  # noqa: F401
@@ -30,11 +34,20 @@ def load(folder: Path) -> int:
         return 70
 
 
+def become_command(folder: Path) -> NoReturn:
+    """Go on as the command, whose answer nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.execv(sys.executable, [sys.executable, "-m", "switchyard.cli", "--project", str(folder), "sync", "tills"])
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
+    is_command = sys.argv[2:] == ["command"]
     for _ in sys.stdin:
         child = os.fork()
         if not child:
+            if is_command:
+                become_command(folder)
             os._exit(load(folder))
         print(child, flush=True)
         _, status = os.waitpid(child, 0)

@@ -216,7 +216,7 @@ BOMB = b"0" * 50_000_000
         (gzip.compress(BOMB, mtime=0), "larger than 1000000 bytes (max_bytes)"),
         (zipped(("a.csv", BOMB)), "larger than 1000000 bytes (max_bytes)"),
         (b"0" * 1_000_001, "larger than 1000000 bytes (max_bytes)"),
-        (gzip.compress(gzip.compress(CONTENT.encode(), mtime=0)), "another compressed file"),
+        (gzip.compress(gzip.compress(CONTENT.encode(), mtime=0), mtime=0), "another compressed file"),
         (zipped(("a.csv", CONTENT.encode()), ("b.csv", b"x")), "holds 2 files"),
         (zipped(*((f"{number:0200}", b"") for number in range(1000))), "many files"),
         (gzip.compress(CONTENT.encode(), mtime=0)[:-9], "damaged"),
