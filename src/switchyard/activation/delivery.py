@@ -85,7 +85,7 @@ class _Task:
 
     def guarded(self, remove: Sequence[Member], held: int) -> Sequence[Member]:
         """The removals that may go. Beyond the guard none does: which of them are right, a person has to say."""
-        if self.confirmed or len(remove) <= self.route.audience.guard.limit(held):
+        if _passes(self.route, remove, held, self.confirmed):
             return remove
         self.blocked += len(remove)
         return ()
@@ -139,14 +139,14 @@ class Delivery:
         self._working = working
         self._clock = clock
 
-    def plan(self, route: Route) -> Report:
-        """What a delivery would do, without a call."""
+    def plan(self, route: Route, confirmed: bool = False) -> Report:
+        """What a delivery would do, without a call. `held` are the members last confirmed: nothing is read back."""
         with self._database.read() as session:
             row = members.known_audience(session, route.name, route.audience.connection)
             held = members.held(session, row.id or 0) if row else members.SCHEMA.empty_table()
         wanted = self._difference(route, held)
         listed = _listed(held)
-        removed = len(wanted.remove) if len(wanted.remove) <= route.audience.guard.limit(listed) else 0
+        removed = len(wanted.remove) if _passes(route, wanted.remove, listed, confirmed) else 0
         after = listed + len(wanted.add) - removed
         return Report(
             audience=route.name,
@@ -252,6 +252,11 @@ class Delivery:
         with self._database.write() as session:
             session.add(tables.Proof(audience_id=task.audience_id, run_id=run_id, **values))
         return report
+
+
+def _passes(route: Route, remove: Sequence[Member], held: int, confirmed: bool) -> bool:
+    """Whether the guard lets these removals pass."""
+    return confirmed or len(remove) <= route.audience.guard.limit(held)
 
 
 def _profiles(rows: Sequence[Member]) -> list[int]:

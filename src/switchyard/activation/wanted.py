@@ -58,20 +58,27 @@ def difference(
         if name not in columns:
             known = ", ".join(sorted(columns)) or "none yet"
             raise ConfigError(f"field '{vendor}' shows '{name}', which no mapping gives; there are: {known}")
-    packed = ", ".join(f"'{vendor}': p.\"{name}\"" for vendor, name in sorted(fields.items()))
+    quoted = {vendor.replace("'", "''"): name for vendor, name in fields.items()}
+    packed = ", ".join(f"'{vendor}': p.\"{name}\"" for vendor, name in sorted(quoted.items()))
     connection.register("held", held)
-    steps = connection.execute(_STEPS.format(key=fields[audience.key], packed=packed), [audience.segment])
+    steps = connection.execute(_wanted(fields[audience.key], packed) + _STEPS, [audience.segment])
     rows = steps.to_arrow_table()
     connection.unregister("held")
     return _difference(rows, audience.key)
 
 
-_STEPS = f"""
+def _wanted(key: str, packed: str) -> str:
+    """Who is in the segment, with what they are recognised by and what the list shows of them."""
+    return f"""
 WITH wanted AS (
-    SELECT m.profile_id, nullif(lower(trim(CAST(p."{{key}}" AS VARCHAR))), '') AS key,
-        {{{{{{packed}}}}}} AS fields, md5(CAST(to_json({{{{{{packed}}}}}}) AS VARCHAR)) AS digest
+    SELECT m.profile_id, nullif(lower(trim(CAST(p."{key}" AS VARCHAR))), '') AS key,
+        {{{packed}}} AS fields, md5(CAST(to_json({{{packed}}}) AS VARCHAR)) AS digest
     FROM membership m JOIN profile p USING (profile_id) WHERE m.segment = ?
-), ranked AS (
+)"""
+
+
+_STEPS = f"""
+, ranked AS (
     -- Two people with one key are one record at the vendor: the older profile has it.
     SELECT *, min(profile_id) OVER (PARTITION BY key) AS first FROM wanted
 ), joined AS (

@@ -27,7 +27,11 @@ def deliver(
     """
     hub.evaluation.refresh()
     if dry_run:
-        return [_attempt(hub, name, hub.delivery.plan) for name in _chosen(hub, audience)]
+        unread = dict.fromkeys(("missing", "extra", "exact", "read_at"))
+        return [
+            _attempt(hub, name, lambda route: hub.delivery.plan(route, confirm_removals)) | unread
+            for name in _chosen(hub, audience)
+        ]
 
     def run(run_id: int) -> Callable[[Route], Report]:
         return lambda route: hub.delivery.run(run_id, route, confirm_removals)

@@ -58,7 +58,7 @@ def next_steps(console: Console, project: Project) -> None:
         "why rows are in quarantine": project.spelled("quarantine", "list"),
         "who is on a segment": project.spelled("segments", "members", "vip"),
         "one person": project.spelled("profiles", "find", "email=..."),
-        "what a change of a segment would do": project.spelled("deliver", "vip", "--dry-run"),
+        "what a delivery would do": project.spelled("deliver", "vip", "--dry-run"),
         "everything once more": project.spelled("run"),
     }
     for what, command in lines.items():

@@ -1,5 +1,6 @@
 """Which records an expression fails on, so that only these are refused."""
 
+import re
 from collections.abc import Callable
 
 import duckdb
@@ -58,5 +59,8 @@ def _refused(query: Query, select: str, failing: pa.Table) -> list[Reject]:
 
 
 def first_line(error: Exception) -> str:
-    """A DuckDB error without the picture of the statement."""
-    return str(error).split("\n", 1)[0]
+    """A DuckDB error without the picture of the statement, and without the values it quotes: they may be personal."""
+    return _QUOTED.sub("'…'", str(error).split("\n", 1)[0])
+
+
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")

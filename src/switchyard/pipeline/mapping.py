@@ -221,7 +221,7 @@ def _query(connection: duckdb.DuckDBPyConnection, query: str, page: pa.Table) ->
     connection.register("page", page)
     try:
         return _finite(connection.execute(query).to_arrow_table())
-    except duckdb.BinderException as error:
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
         raise ConfigError(f"the mapping does not fit the records: {first_line(error)}") from error
     finally:
         connection.unregister("page")
