@@ -236,6 +236,25 @@ def test_a_field_that_no_mapping_gives_says_what_there_is(desk):
         desk.deliver()
 
 
+def test_a_vendors_field_may_have_any_name(desk):
+    odd = 'it\'s {a} "name"'
+    desk.audience = desk.audience.model_copy(update={"fields": {"email": "email", odd: "city"}})
+    desk.people(*people("ann"))
+    assert desk.deliver().exact
+    (record,) = desk.shelf.records.values()
+    assert record[odd] == "Lyon"
+
+
+def test_a_plan_with_consent_passes_the_guard_as_the_delivery_does(desk):
+    desk.audience = desk.audience.model_copy(update={"guard": desk.audience.guard.model_copy(update={"at_least": 1})})
+    desk.people(*people(*"abcdefgh"))
+    desk.deliver()
+    desk.people(*people(*"abcde"))
+    assert (desk.delivery.plan(desk.route).removed, desk.delivery.plan(desk.route).blocked) == (0, 3)
+    agreed = desk.delivery.plan(desk.route, confirmed=True)
+    assert (agreed.removed, agreed.blocked) == (3, 0)
+
+
 def test_to_verify_changes_nothing(desk):
     desk.people(*people("ann", "bob"))
     desk.deliver()

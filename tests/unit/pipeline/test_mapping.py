@@ -176,6 +176,18 @@ def test_an_expression_that_fits_no_record_is_an_error_of_the_configuration():
         mapper(attributes={"v": "v + 1"}).map(Page([{"id": "1", "v": {"a": 1}}], None))
 
 
+def test_a_function_that_does_not_exist_is_an_error_of_the_configuration():
+    with pytest.raises(ConfigError, match="does not fit the records"):
+        declared(compile_mapping("crm", CONTACTS, Mapping.model_construct(subject="id", attributes={"v": "nosuch(1)"})))
+
+
+def test_the_reason_of_a_refused_record_quotes_no_value():
+    mapped = mapper(attributes={"v": "CAST(email AS INTEGER)"}).map(Page([{"id": "1", "email": "ann@x.org"}], None))
+    (reject,) = rejects(mapped)
+    assert "Could not convert" in reject.reason
+    assert "ann" not in reject.reason
+
+
 def test_the_natural_id_of_an_event_falls_back_to_the_record():
     wanted = mapper(observed_at="TIMESTAMP '2026-01-01'", events={"seen": {"id": "token"}})
     mapped = wanted.map(Page([{"id": "1", "token": None}, {"id": "2", "token": None}, {"id": "3", "token": "t"}], None))
