@@ -43,7 +43,10 @@ class Project:
 
     def config(self, name: str) -> ConnectorConfig:
         """A connection's own configuration, checked by its connector's model."""
-        model = self.registry.config_model(self.connection(name).connector)
+        try:
+            model = self.registry.config_model(self.connection(name).connector)
+        except ConfigError as error:
+            raise self.loaded.error(error.message, ("connections", name, "connector")) from None
         return self.loaded.validate(("connections", name, "config"), model)
 
     @cached_property
@@ -103,10 +106,19 @@ class Project:
                     self.transforms(name, stream)
         for name, audience in self.loaded.project.audiences.items():
             with problems.collect():
-                self.registry.list_sink(self.connection(audience.connection).connector)
+                self._check_sink(name, audience.connection)
             if audience.segment not in {each.name for each in self.loaded.definitions}:
                 problems.add(self.loaded.error(f"no segment '{audience.segment}'", ("audiences", name, "segment")))
         problems.raise_if_any()
+
+    def _check_sink(self, audience: str, connection: str) -> None:
+        connector = self.connection(connection).connector
+        try:
+            # A connector that is not known at all is an error of the connection.
+            if self.registry.families(connector):
+                self.registry.list_sink(connector)
+        except ConfigError as error:
+            raise self.loaded.error(error.message, ("audiences", audience, "connection")) from None
 
 
 def open_project(folder: Path) -> Project:

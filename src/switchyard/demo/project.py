@@ -105,7 +105,9 @@ def lay_out(folder: Path) -> Project:
     settings.write_text(settings.read_text(encoding="utf-8").replace(f":{PORT}", f":{port}"), encoding="utf-8")
     secrets = folder / "secrets"
     secrets.mkdir(mode=0o700)
-    (secrets / "hubspot_token").write_text(TOKEN + "\n", encoding="utf-8")
+    token = secrets / "hubspot_token"
+    token.write_text(TOKEN + "\n", encoding="utf-8")
+    token.chmod(0o600)
     return Project(folder, port)
 
 
