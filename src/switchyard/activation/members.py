@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 import pyarrow as pa
-from sqlmodel import Session, delete, select
+from sqlmodel import Session, col, delete, select
 
 from switchyard.store import bulk
 from switchyard.store.tables import Audience, AudienceMember
@@ -40,7 +40,7 @@ def audience(session: Session, name: str, connection: str) -> Audience:
         row = Audience(name=name, connection=connection)
     elif row.connection != connection:
         # Another connection is another list: what the old one confirmed says nothing of it.
-        session.exec(delete(AudienceMember).where(AudienceMember.audience_id == row.id))  # type: ignore[arg-type]  # SQLModel types a column as its value
+        session.exec(delete(AudienceMember).where(col(AudienceMember.audience_id) == row.id))
         row.connection, row.list_id, row.list_name = connection, None, None
     session.add(row)
     session.flush()
@@ -68,7 +68,6 @@ def forget(session: Session, audience_id: int, profiles: Collection[int]) -> Non
         some = listed[start : start + 500]
         session.exec(
             delete(AudienceMember).where(
-                AudienceMember.audience_id == audience_id,  # type: ignore[arg-type]  # SQLModel types a column as its value
-                AudienceMember.profile_id.in_(some),  # type: ignore[attr-defined]
+                col(AudienceMember.audience_id) == audience_id, col(AudienceMember.profile_id).in_(some)
             )
         )

@@ -1,19 +1,18 @@
 """What is wrong with a project, as far as that can be said without its data, and whether its connections work."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, cast
+from typing import Any
 
 from switchyard.api.connectors import Checkable, Stream
 from switchyard.api.errors import ConfigError, SegmentError, SwitchyardError
-from switchyard.api.transforms import DataType, Definition, Schema
-from switchyard.app.accounts import ConnectorContext
-from switchyard.app.hub import FOLDER, Hub
+from switchyard.api.transforms import Definition, Schema
+from switchyard.app.hub import Hub
 from switchyard.app.project import Project
 from switchyard.config.document import KeyPath
 from switchyard.config.errors import Problems, suggestion
 from switchyard.config.mapping import Mapping
+from switchyard.eventlog.types import data_type
 from switchyard.pipeline.mapping import declared
 from switchyard.pipeline.plan import compile_mapping
 
@@ -57,7 +56,7 @@ def connected(hub: Hub) -> list[Answer]:
     for name, connection in hub.project.connections.items():
         answer: Answer = {"connection": name, "connector": connection.connector, "reached": None}
         try:
-            with _built(hub, name) as connector:
+            with hub.connector(name) as connector:
                 if isinstance(connector, Checkable):
                     connector.check()
                     answer["reached"] = True
@@ -66,22 +65,6 @@ def connected(hub: Hub) -> list[Answer]:
             answer |= {"reached": False, "error": message, "exit_code": error.exit_code}
         answers.append(answer)
     return answers
-
-
-@contextmanager
-def _built(hub: Hub, connection: str) -> Iterator[object]:
-    """A connection's connector, whatever its family; closed at the end of the block."""
-    registry, connector = hub.project.registry, hub.project.connections[connection].connector
-    spec = registry.connectors[connector, registry.families(connector)[0]].spec
-    config = hub.project.config(connection)
-    workspace = hub.project.folder / FOLDER / "workspace" / connection
-    workspace.mkdir(parents=True, exist_ok=True)
-    budget = hub.accounts.budget(spec, config, connection)
-    context = ConnectorContext(connection, hub.project.folder, workspace, hub.database, budget)
-    try:
-        yield spec.build(config, context)
-    finally:
-        context.close()
 
 
 def _vocabulary(project: Project, problems: Problems) -> Schema:
@@ -105,8 +88,8 @@ def _vocabulary(project: Project, problems: Problems) -> Schema:
                 for name, properties in happens.items():
                     events[name] = events.get(name, {}) | properties
     return Schema(
-        attributes={name: _kind(text) for name, text in attributes.items()},
-        events={name: {each: _kind(text) for each, text in types.items()} for name, types in events.items()},
+        attributes={name: data_type(text) for name, text in attributes.items()},
+        events={name: {each: data_type(text) for each, text in types.items()} for name, types in events.items()},
         segments=frozenset(each.name for each in project.loaded.definitions),
         timezone=project.loaded.project.hub.timezone,
     )
@@ -185,7 +168,3 @@ def _check_audiences(project: Project, schema: Schema, problems: Problems) -> No
             if field not in schema.attributes:
                 message = f"no mapping gives '{field}'{suggestion(field, schema.attributes)}"
                 problems.add(project.loaded.error(message, ("audiences", name, *place.split(".", 1))))
-
-
-def _kind(text: str) -> DataType:
-    return cast("DataType", text.split("(")[0])

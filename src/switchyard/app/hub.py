@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from switchyard.activation.delivery import Delivery, Route
-from switchyard.api.connectors import ListSink, Source, Stream
+from switchyard.api.connectors import ConnectorSpec, Source, Stream
 from switchyard.app.accounts import Accounts, ConnectorContext
 from switchyard.app.lock import HubLock
 from switchyard.app.project import Project
@@ -106,30 +106,35 @@ class Hub:
     @contextmanager
     def source(self, connection: str, full: bool = False) -> Iterator[Source]:
         """A connection's source, built; closed at the end of the block."""
-        spec, config = self.project.sources[connection], self.project.config(connection)
-        context = self._context(connection, full)
-        try:
-            yield spec.build(config, context)
-        finally:
-            context.close()
+        with self._built(self.project.sources[connection], connection, full) as (source, _):
+            yield source
 
     @contextmanager
     def route(self, audience: str) -> Iterator[Route]:
         """An audience's way to its list, built; closed at the end of the block."""
         wanted = self.project.loaded.project.audiences[audience]
         spec = self.project.registry.list_sink(self.project.connection(wanted.connection).connector)
-        context = self._context(wanted.connection)
-        try:
-            sink: ListSink = spec.build(self.project.config(wanted.connection), context)
+        with self._built(spec, wanted.connection) as (sink, context):
             yield Route(audience, wanted, sink, context.calls)
+
+    @contextmanager
+    def connector(self, connection: str) -> Iterator[object]:
+        """A connection's connector, whatever its family, built; closed at the end of the block."""
+        name = self.project.connection(connection).connector
+        family = self.project.registry.families(name)[0]
+        with self._built(self.project.registry.connectors[name, family].spec, connection) as (connector, _):
+            yield connector
+
+    @contextmanager
+    def _built(
+        self, spec: ConnectorSpec, connection: str, full: bool = False
+    ) -> Iterator[tuple[Any, ConnectorContext]]:
+        config = self.project.config(connection)
+        workspace = self.project.folder / FOLDER / "workspace" / connection
+        workspace.mkdir(parents=True, exist_ok=True)
+        budget = self.accounts.budget(spec, config, connection)
+        context = ConnectorContext(connection, self.project.folder, workspace, self.database, budget, full)
+        try:
+            yield spec.build(config, context), context
         finally:
             context.close()
-
-    def _context(self, connection: str, full: bool = False) -> ConnectorContext:
-        connector = self.project.connection(connection).connector
-        family = self.project.registry.families(connector)[0]
-        spec = self.project.registry.connectors[connector, family].spec
-        budget = self.accounts.budget(spec, self.project.config(connection), connection)
-        workspace: Path = self.project.folder / FOLDER / "workspace" / connection
-        workspace.mkdir(parents=True, exist_ok=True)
-        return ConnectorContext(connection, self.project.folder, workspace, self.database, budget, full)

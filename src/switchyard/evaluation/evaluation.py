@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
-from typing import cast
 
 import ibis
 import pyarrow as pa
 from sqlmodel import Session, func, select
 
 from switchyard.api.errors import ConfigError
-from switchyard.api.transforms import DataType, Definition, Printable, ProfileTransform, Program, Reads, Schema
+from switchyard.api.transforms import Definition, Printable, ProfileTransform, Program, Reads, Schema
 from switchyard.evaluation.scope import WorkingScope
 from switchyard.evaluation.working import WorkingDatabase
 from switchyard.eventlog.log import EventLog
+from switchyard.eventlog.types import data_type
 from switchyard.store import names
 from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database
@@ -94,8 +94,8 @@ class Evaluation:
             events = self._event_types(self._catalogue.types(session))
         attributes = dict.fromkeys(kinds, "text") | dict(self._vocabulary.attributes) | registered
         return Schema(
-            attributes={name: _kind_of(type) for name, type in attributes.items()},
-            events={name: {each: _kind_of(type) for each, type in types.items()} for name, types in events.items()},
+            attributes={name: data_type(type) for name, type in attributes.items()},
+            events={name: {each: data_type(type) for each, type in types.items()} for name, types in events.items()},
             segments=segments,
             timezone=self._vocabulary.timezone,
         )
@@ -206,10 +206,6 @@ class Evaluation:
         members = dict(self._working.connection.execute(query).fetchall())
         moves = Counter(zip(changes["segment"].to_pylist(), changes["entered"].to_pylist(), strict=True))
         return [Outcome(name, members.get(name, 0), moves[name, True], moves[name, False]) for name in segments]
-
-
-def _kind_of(type: str) -> DataType:
-    return cast("DataType", type.split("(")[0])
 
 
 def _reads(programs: Sequence[Program]) -> dict[str, Reads]:

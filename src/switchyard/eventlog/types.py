@@ -6,12 +6,13 @@ The text is a `switchyard.api.transforms.DataType`; `items` names its fields too
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from switchyard.api.errors import ConfigError, PermanentError
+from switchyard.api.transforms import DataType
 
 DECIMAL = pa.decimal128(18, 4)
 _SCALARS: dict[str, tuple[pa.DataType, str]] = {
@@ -26,6 +27,11 @@ _SCALARS: dict[str, tuple[pa.DataType, str]] = {
 }
 # The registry's text is split at commas and blanks, here and in the store, so a field's name holds neither.
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def data_type(text: str) -> DataType:
+    """The type that a registry text names; `items` without its fields."""
+    return cast("DataType", text.split("(")[0])
 
 
 def arrow_type(text: str) -> pa.DataType:

@@ -35,21 +35,6 @@ from switchyard.store.sequences import Sequence as Ids
 from switchyard.store.tables import Identifier, Merge, Page, SharedValue, Stream, StreamMark, Subject
 
 Integers = NDArray[np.int64]
-_REJECTS = pa.schema(
-    [
-        ("run_id", pa.int64()),
-        ("page_id", pa.int64()),
-        ("stream_id", pa.int64()),
-        ("origin", pa.string()),
-        ("line", pa.int64()),
-        ("byte", pa.int64()),
-        ("field", pa.string()),
-        ("code", pa.string()),
-        ("reason", pa.string()),
-        ("record", pa.string()),
-        ("created_at", pa.timestamp("us")),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -362,7 +347,7 @@ def _rejects(mapped: Mapped, run_id: int, page_ids: Integers, stream_id: int, no
         for reject in rejects
     ]
     fixed = {"run_id": run_id, "stream_id": stream_id, "created_at": now}
-    return pa.Table.from_pylist([row | fixed for row in rows], _REJECTS)
+    return pa.Table.from_pylist([row | fixed for row in rows], quarantine.RECORDS)
 
 
 def _micros(instant: datetime) -> int:

@@ -30,6 +30,8 @@ SCHEMA = pa.schema(
         ("created_at", pa.timestamp("us")),
     ]
 )
+RECORDS = pa.schema([each for each in SCHEMA if each.name not in ("id", "connection", "stream")])
+"""What `put` stores of a record."""
 _FREE = ("origin", "field", "code", "reason")
 """Texts that quote the outside world, and may hold a NUL, which no database takes."""
 _COUNTS = pa.schema(
@@ -51,7 +53,7 @@ def put(session: Session, rows: pa.Table) -> None:
     """Store records, waiting.
 
     Args:
-        rows: the columns of `Quarantine` without `id`, `state` and `replayed_at`. `record` is JSON text with all but
+        rows: the columns of `RECORDS`. `record` is JSON text with all but
             ASCII escaped, so that it can hold anything; a NUL in the other texts becomes U+FFFD.
     """
     for name in _FREE:
