@@ -41,7 +41,8 @@ def clean_stop() -> Iterator[None]:
     _flush()
     if _received:
         _end(_received[0])
-    sys.exit(code)
+    # The interpreter's own way out takes a while and gives signals their default back: Ctrl-C would kill done work.
+    os._exit(code)
 
 
 def asked() -> bool:
@@ -93,3 +94,5 @@ def _flush() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         discard_output()
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
