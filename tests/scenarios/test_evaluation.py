@@ -113,7 +113,7 @@ def test_an_evaluation_killed_before_it_told_the_working_database(folder, monkey
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("switchyard.evaluation.working.WorkingDatabase.change_memberships", dies)
+        patched.setattr("switchyard.evaluation.standing.Standing.settle", dies)
         with pytest.raises(Killed):
             sizes(folder)
     assert sizes(folder) == {"best": (1, 0, 0), "buyers": (2, 0, 0)}

@@ -11,7 +11,8 @@ from switchyard.api.connectors import ConnectorSpec, Source, Stream
 from switchyard.app.accounts import Accounts, ConnectorContext
 from switchyard.app.lock import HubLock
 from switchyard.app.project import Project
-from switchyard.evaluation.evaluation import Authored, Evaluation, Vocabulary
+from switchyard.evaluation.compiled import Authored
+from switchyard.evaluation.evaluation import Evaluation, Vocabulary
 from switchyard.evaluation.working import WorkingDatabase
 from switchyard.eventlog.log import EventLog
 from switchyard.pipeline.intake import Intake

@@ -1,38 +1,39 @@
-"""Evaluation: who is in which segment, and what that changes. One query for everybody, one commit for the changes."""
+"""Evaluation: who is in which segment, and what that changes.
+
+Whom a commit touched and whose timer is due is walked through the instants at which their truth may change; a new
+definition is asked of everybody. Both end in one commit.
+"""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from graphlib import CycleError, TopologicalSorter
 
-import ibis
+import numpy as np
 import pyarrow as pa
-from sqlmodel import Session, func, select
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sqlmodel import func, select
 
-from switchyard.api.errors import ConfigError
-from switchyard.api.transforms import Definition, Printable, ProfileTransform, Program, Reads, Schema
-from switchyard.evaluation.scope import WorkingScope
+from switchyard.api.transforms import Schema
+from switchyard.evaluation.compiled import Authored, Compiled
+from switchyard.evaluation.scope import WorkingScope, instant
+from switchyard.evaluation.standing import MOVES, Standing
+from switchyard.evaluation.versions import Versions
+from switchyard.evaluation.walk import TOUCHED, UPCOMING, Period, Walk
 from switchyard.evaluation.working import WorkingDatabase
+from switchyard.eventlog.layout import MEMBERSHIP
 from switchyard.eventlog.log import EventLog
 from switchyard.eventlog.types import data_type
 from switchyard.store import names
 from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database
-from switchyard.store.tables import JournalMembership, LogFile, SegmentVersion
+from switchyard.store.tables import EvaluationState, Page
 
 FILE_ROWS = 50_000
 """So many membership changes and more are written as a file at once."""
-
-
-@dataclass(frozen=True)
-class Authored:
-    """A profile transform with the definitions that it is to evaluate."""
-
-    name: str
-    transform: ProfileTransform
-    definitions: Sequence[Definition]
+_NAMED = pa.schema([("segment", pa.string()), ("reason", pa.string())])
+_EARLIEST = "SELECT profile_id, next_change AS due FROM evaluated"
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,31 @@ class Vocabulary:
     timezone: str = "UTC"
 
 
+@dataclass(frozen=True)
+class _Task:
+    """One evaluation under way.
+
+    Args:
+        state: the evaluation before; None where there was none.
+        page: the last committed page.
+        changed: profiles that pages since the evaluation before changed, ascending.
+        at: the instant up to which to evaluate.
+    """
+
+    run_id: int
+    compiled: Compiled
+    versions: Versions
+    state: EvaluationState | None
+    page: int
+    changed: NDArray[np.int64]
+    at: datetime
+
+
 class Evaluation:
-    """Evaluates definitions over the working database and commits what changed."""
+    """Evaluates definitions over the working database and commits what changed.
+
+    One process and one thread at a time evaluate; the compiled definitions are kept from one evaluation to the next.
+    """
 
     def __init__(
         self,
@@ -75,17 +99,18 @@ class Evaluation:
         self._log = log
         self._catalogue = StoreCatalogue(database)
         self._working = working
+        self._standing = Standing(working)
         self._vocabulary = vocabulary
         self._clock = clock
+        self._compiled: tuple[str, Compiled] | None = None
 
     def refresh(self) -> None:
         """Bring the working database up to the store and the log."""
         with self._database.read() as session:
             attributes = dict(self._vocabulary.attributes) | names.attribute_types(session)
-            mark = _mark(session)
+            mark = _mark(session.get(EvaluationState, 1))
         self._working.refresh(attributes)
-        with self._log.snapshot() as snapshot:
-            self._working.memberships_as_of(mark, snapshot)
+        self._standing.bring(mark, self._log)
 
     def schema(self, segments: frozenset[str]) -> Schema:
         """What definitions may speak of: what came already, and what the mappings can give."""
@@ -105,152 +130,164 @@ class Evaluation:
         named = self._vocabulary.events.keys() | {name for name in registered if not name.startswith("_")}
         return {name: {**self._vocabulary.events.get(name, {}), **registered.get(name, {})} for name in named}
 
-    def compiled(self, authored: Sequence[Authored]) -> list[Program]:
-        """Compile all definitions, without running them.
+    def compiled(self, authored: Sequence[Authored]) -> Compiled:
+        """Compile all definitions, without running them; the same again costs nothing.
 
         Raises:
             SegmentError: a definition is wrong.
             ConfigError: definitions read each other in a circle.
         """
         schema = self.schema(frozenset(each.name for one in authored for each in one.definitions))
-        programs = [one.transform.compile(one.definitions, schema) for one in authored]
-        _layers(_reads(programs))
-        return programs
+        bodies = [(one.name, each.name, json.dumps(each.body)) for one in authored for each in one.definitions]
+        key = repr((schema, bodies))
+        if self._compiled is None or self._compiled[0] != key:
+            self._compiled = (key, Compiled(authored, schema))
+        return self._compiled[1]
 
-    def run(self, run_id: int, authored: Sequence[Authored]) -> list[Outcome]:
-        """Evaluate all definitions over all profiles at this instant, and commit the changes.
+    def run(self, run_id: int, authored: Sequence[Authored], full: bool = False) -> list[Outcome]:
+        """Evaluate whom new pages changed and whose timers are due, and new definitions over everybody; commit.
+
+        Where nothing came and nothing is due, nothing is written.
+
+        Args:
+            full: evaluate everybody. What that finds beyond the rest should be nothing; it is repaired.
 
         Raises:
             SegmentError: a definition is wrong. Nothing was changed.
         """
         self.refresh()
-        at = self._clock()
-        programs = self.compiled(authored)
+        task = self._task(run_id, self.compiled(authored))
         with self._database.read() as session:
-            versions = _versions(session, authored, at)
-        self._evaluate(programs, at)
-        changes = self._changes(versions, at, run_id)
-        mark = self._commit(changes, [row for row in versions.values() if row.published_at == at])
-        self._working.change_memberships(changes.select(["segment", "profile_id", "entered", "at"]), mark)
-        return self._outcomes(changes, sorted(versions))
+            types = self._event_types(self._catalogue.types(session))
+        scope = WorkingScope(self._working.connection, task.compiled.reads.values(), types)
+        # The working database follows the store: its transaction ends after that of the commit.
+        with self._working.transaction():
+            found = [self._walked(task, task.state, scope)] if task.state else []
+            asked = task.compiled.names if full else task.versions.fresh
+            if asked or task.versions.removed:
+                found.append(self._asked(task, scope, asked))
+            told = [moves for moves in found if moves is not None]
+            moves = _in_log_form(task, pa.concat_tables([MOVES.empty_table(), *told]))
+            if told:
+                self._standing.settle(self._commit(task, moves))
+        return self._outcomes(task.compiled.names, moves)
 
-    def _evaluate(self, programs: Sequence[Program], at: datetime) -> None:
-        """Fill the temporary table `evaluated`, definitions that others read first."""
-        reads = _reads(programs)
-        connection = self._working.connection
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE evaluated "
-            "(profile_id BIGINT, definition VARCHAR, value BOOLEAN, next_change TIMESTAMP)"
-        )
-        with self._log.snapshot() as snapshot:
-            scope = WorkingScope(self._working, snapshot, reads, self._event_types(snapshot.types), at)
-            for layer in _layers(reads):
-                for program in programs:
-                    if wanted := sorted(layer & program.reads.keys()):
-                        query = ibis.to_sql(program.evaluate(scope, wanted), dialect="duckdb")
-                        connection.execute(
-                            f"INSERT INTO evaluated SELECT profile_id, definition, value, next_change FROM ({query})"
-                        )
-                scope.publish(layer)
+    def _task(self, run_id: int, compiled: Compiled) -> _Task:
+        with self._database.read() as session:
+            state = session.get(EvaluationState, 1)
+            since = state.page_id if state else 0
+            pages = session.exec(select(Page.changed).where(Page.id > since)).all()
+            last = session.exec(select(func.max(Page.id))).one() or 0
+            versions = Versions(session, compiled)
+        packed = [np.frombuffer(changed, "<i8") for changed in pages]
+        changed = np.unique(np.concatenate(packed)).astype(np.int64) if packed else np.empty(0, np.int64)
+        # A clock that was set back must not make the log go backwards.
+        at = max(self._clock(), state.at) if state else self._clock()
+        return _Task(run_id, compiled, versions, state, last, changed, at)
 
-    def _changes(self, versions: Mapping[str, SegmentVersion], at: datetime, run_id: int) -> pa.Table:
-        """Who entered and who left, in the form of the membership log."""
+    def _walked(self, task: _Task, state: EvaluationState, scope: WorkingScope) -> pa.Table | None:
+        """Walk whom pages changed and whose timers are due through the definitions that stay as they are.
+
+        Returns their moves; None where nobody is to be walked.
+        """
+        # What one of them reads is among them: the readers of a fresh definition are fresh.
+        names = task.compiled.names - task.versions.fresh
+        if names and not self._standing.has_timers(_mark(state)):
+            self._evaluate_everybody(task, scope, names, state.at)
+            self._standing.time(_EARLIEST)
+        walk = Walk(self._working.connection, Period(state.page_id, state.at, task.at), task.changed)
+        if not walk.run(scope, self._log, lambda: task.compiled.evaluate(scope, names)):
+            return None
+        moves = walk.moves()
+        self._standing.move(moves)
+        self._standing.time(UPCOMING, replacing=TOUCHED)
+        return moves
+
+    def _asked(self, task: _Task, scope: WorkingScope, names: frozenset[str]) -> pa.Table:
+        """Ask these definitions of everybody now. Returns the moves, also of the segments that were taken away."""
+        everything = task.compiled.with_read(names)
+        self._evaluate_everybody(task, scope, everything, task.at)
+        moves = self._compared(task, names | task.versions.removed)
+        self._standing.move(moves)
+        whole = everything == task.compiled.names
+        self._standing.time(_EARLIEST if whole else f"{_EARLIEST} UNION ALL SELECT * FROM timer")
+        return moves
+
+    def _evaluate_everybody(self, task: _Task, scope: WorkingScope, names: frozenset[str], at: datetime) -> None:
+        with self._log.snapshot(scope.event_types, memberships=False) as snapshot:
+            scope.everybody(snapshot, at)
+            task.compiled.evaluate(scope, names)
+
+    def _compared(self, task: _Task, segments: Collection[str]) -> pa.Table:
+        """Who entered and who left these segments by what was evaluated of everybody."""
+        versions = task.versions
+        reasons = dict.fromkeys(segments, "audit") | dict.fromkeys(versions.fresh, "definition changed")
+        reasons |= {name: "definition new" for name in versions.rewritten if versions.numbers[name] == 1}
+        reasons |= dict.fromkeys(versions.removed, "definition removed")
         connection = self._working.connection
-        known = {name: (row.version, row.published_at == at) for name, row in versions.items()}
-        connection.register(
-            "versions",
-            pa.table(
-                {
-                    "segment": pa.array(known.keys(), pa.string()),
-                    "version": pa.array([version for version, _ in known.values()], pa.int64()),
-                    "new": pa.array([new for _, new in known.values()], pa.bool_()),
-                }
-            ),
-        )
-        changes = connection.execute(
+        connection.register("compared", pa.table({"segment": list(reasons), "reason": list(reasons.values())}, _NAMED))
+        moves = connection.execute(
             f"""
-            WITH now AS (SELECT definition AS segment, profile_id FROM evaluated WHERE value), changed AS (
-                SELECT segment, profile_id, true AS entered FROM now ANTI JOIN membership USING (segment, profile_id)
+            WITH now AS (
+                SELECT definition AS segment, profile_id FROM evaluated JOIN compared ON segment = definition
+                WHERE value
+            ), stood AS (
+                SELECT segment, profile_id FROM membership SEMI JOIN compared USING (segment)
+            ), moved AS (
+                SELECT segment, profile_id, true AS entered FROM now ANTI JOIN stood USING (segment, profile_id)
                 UNION ALL
-                SELECT segment, profile_id, false FROM membership ANTI JOIN now USING (segment, profile_id)
+                SELECT segment, profile_id, false FROM stood ANTI JOIN now USING (segment, profile_id)
             )
-            SELECT c.segment, coalesce(v.version, 0) AS version, c.profile_id, c.entered,
-                TIMESTAMP '{at.isoformat(sep=" ")}' AS "at", TIMESTAMP '{at.isoformat(sep=" ")}' AS noticed,
-                CASE WHEN v.segment IS NULL THEN 'definition removed' WHEN p.profile_id IS NULL THEN 'profile gone'
-                    WHEN v.new THEN 'definition changed' ELSE 'evaluated' END AS reason,
-                CAST({run_id} AS BIGINT) AS run_id
-            FROM changed c LEFT JOIN versions v USING (segment) LEFT JOIN profile p USING (profile_id)
-            ORDER BY c.profile_id, c.segment
+            SELECT segment, profile_id, entered, {instant(task.at)} AS "at", reason
+            FROM moved JOIN compared USING (segment)
             """
         ).to_arrow_table()
-        connection.unregister("versions")
-        return changes
+        connection.unregister("compared")
+        return moves.cast(MOVES)
 
-    def _commit(self, changes: pa.Table, published: Sequence[SegmentVersion]) -> str:
-        """Write the changes and the new versions in one transaction; returns the membership log's mark after it."""
-        files = [self._log.write("membership", "", changes)] if changes.num_rows >= FILE_ROWS else []
+    def _commit(self, task: _Task, moves: pa.Table) -> str:
+        """Write the moves, the new versions and how far was evaluated in one transaction; returns its mark."""
+        files = [self._log.write(MEMBERSHIP.kind, "", moves)] if moves.num_rows >= FILE_ROWS else []
+        number = task.state.number + 1 if task.state else 1
+        state = EvaluationState(number=number, at=task.at, page_id=task.page)
+        mark = _mark(state)
         try:
             with self._database.write() as session:
-                session.add_all(published)
+                session.merge(state)
+                session.add_all(task.versions.published(task.at))
                 self._catalogue.add(session, files)
                 if not files:
-                    self._catalogue.journal_memberships(session, changes)
-                mark = _mark(session)
+                    self._catalogue.journal_memberships(session, moves)
         except BaseException:
             self._log.discard(files)
             raise
         return mark
 
-    def _outcomes(self, changes: pa.Table, segments: Sequence[str]) -> list[Outcome]:
-        query = "SELECT segment, count(*) FROM membership GROUP BY segment"
-        members = dict(self._working.connection.execute(query).fetchall())
-        moves = Counter(zip(changes["segment"].to_pylist(), changes["entered"].to_pylist(), strict=True))
-        return [Outcome(name, members.get(name, 0), moves[name, True], moves[name, False]) for name in segments]
+    def _outcomes(self, segments: Collection[str], moves: pa.Table) -> list[Outcome]:
+        sizes = self._standing.sizes()
+        counted = moves.group_by(["segment", "entered"]).aggregate([([], "count_all")]).to_pylist()
+        of = {(row["segment"], row["entered"]): row["count_all"] for row in counted}
+        return [
+            Outcome(name, sizes.get(name, 0), of.get((name, True), 0), of.get((name, False), 0))
+            for name in sorted(segments)
+        ]
 
 
-def _reads(programs: Sequence[Program]) -> dict[str, Reads]:
-    return {name: reads for program in programs for name, reads in program.reads.items()}
+def _in_log_form(task: _Task, moves: pa.Table) -> pa.Table:
+    """Moves in the form of the membership log."""
+    numbers = task.versions.numbers
+    places = pc.index_in(moves["segment"], pa.array(numbers.keys(), pa.string()))
+    known = {
+        "version": pa.array(numbers.values(), pa.int64()).take(places.combine_chunks()),
+        "noticed": pa.repeat(pa.scalar(task.at, pa.timestamp("us")), moves.num_rows),
+        "run_id": pa.repeat(pa.scalar(task.run_id, pa.int64()), moves.num_rows),
+    }
+    for name, column in known.items():
+        moves = moves.append_column(name, column)
+    order = [(name, "ascending") for name in ("profile_id", "segment", "at")]
+    return moves.select(MEMBERSHIP.fixed.names).cast(MEMBERSHIP.fixed).sort_by(order)
 
 
-def _layers(reads: Mapping[str, Reads]) -> list[frozenset[str]]:
-    """The definitions in layers: each reads segments of earlier layers only."""
-    sorter = TopologicalSorter({name: each.segments & reads.keys() for name, each in reads.items()})
-    try:
-        sorter.prepare()
-    except CycleError as error:
-        raise ConfigError(f"segments read each other in a circle: {' → '.join(error.args[1])}") from error
-    layers = []
-    while ready := sorter.get_ready():
-        layers.append(frozenset(ready))
-        sorter.done(*ready)
-    return layers
-
-
-def _versions(session: Session, authored: Sequence[Authored], now: datetime) -> dict[str, SegmentVersion]:
-    """Each definition's version in force; one published `now` where its text is new."""
-    versions: dict[str, SegmentVersion] = {}
-    for one in authored:
-        for definition in one.definitions:
-            query = select(SegmentVersion).where(SegmentVersion.segment == definition.name)
-            last = max(session.exec(query), key=lambda row: row.version, default=None)
-            text = _canonical(one.transform, definition)
-            if last is None or (last.transform, last.text) != (one.name, text):
-                number = last.version + 1 if last else 1
-                last = SegmentVersion(
-                    segment=definition.name, version=number, transform=one.name, text=text, published_at=now
-                )
-            versions[definition.name] = last
-    return versions
-
-
-def _canonical(transform: ProfileTransform, definition: Definition) -> str:
-    if isinstance(transform, Printable):
-        return transform.canonical(definition)
-    return json.dumps(definition.body, sort_keys=True)
-
-
-def _mark(session: Session) -> str:
-    """How many membership changes there are: names the state of the membership log, wherever its rows lie."""
-    young = session.exec(select(func.count()).select_from(JournalMembership)).one()
-    filed = session.exec(select(func.sum(LogFile.rows)).where(LogFile.kind == "membership")).one()
-    return str(young + (filed or 0))
+def _mark(state: EvaluationState | None) -> str:
+    """Names what an evaluation left: another evaluation, or the same number after a restored backup, is another."""
+    return f"{state.number} {state.at.isoformat()}" if state else ""

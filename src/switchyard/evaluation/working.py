@@ -1,4 +1,4 @@
-"""The working database: one DuckDB file with profiles as typed columns and current memberships.
+"""The working database: one DuckDB file with profiles as typed columns, current memberships and timers.
 
 It is derived. Deleted, or behind the store, it is brought up from the store and the event log; nothing is true only
 here. One process has it open at a time.
@@ -15,7 +15,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlmodel import Session, select
 
-from switchyard.eventlog.snapshot import Snapshot
 from switchyard.eventlog.types import duckdb_type
 from switchyard.store import bulk, names
 from switchyard.store.database import Database
@@ -43,10 +42,10 @@ _FEW = 20_000
 
 
 class WorkingDatabase:
-    """Profiles and memberships in columns.
+    """Profiles in columns; `standing` adds memberships and timers.
 
     Tables: `subject_profile` (subject_id, profile_id), `profile` (profile_id, a column per attribute and per
-    identifier kind), `membership` (segment, profile_id, entered_at).
+    identifier kind), `meta` (name, value).
     """
 
     def __init__(self, path: Path, database: Database) -> None:
@@ -67,7 +66,7 @@ class WorkingDatabase:
             kinds = {name: id for name, id in names.known_kinds(session).items() if name not in attributes}
             shape = repr((sorted(attributes.items()), sorted(kinds)))
             last = self._last_page(session)
-            same = last is not None and self._text("shape") == shape
+            same = last is not None and self.text("shape") == shape
             pages = session.exec(
                 select(Page.id, Page.changed, Page.committed_at).where(Page.id > (last or 0)).order_by(Page.id)  # type: ignore[arg-type]  # SQLModel types a column as its value
             ).all()
@@ -77,22 +76,22 @@ class WorkingDatabase:
             changed = np.unique(np.concatenate(packed)).astype(np.int64) if packed else np.empty(0, np.int64)
             few = same and bool(last) and len(changed) <= _FEW
             subjects, identifiers = _of(session, changed) if few else _all(session)
-        with self._transaction():
+        with self.transaction():
             if few:
                 self._forget(changed, subjects)
             else:
                 self._empty(attributes, kinds)
             self._fill(subjects, identifiers, attributes, kinds)
             if pages or not last:
-                self._set("page", _page_mark(pages[-1][0], pages[-1][2]) if pages else "")
-            self._set("shape", shape)
+                self.set("page", _page_mark(pages[-1][0], pages[-1][2]) if pages else "")
+            self.set("shape", shape)
         return int(subjects.num_rows)
 
     def _last_page(self, session: Session) -> int | None:
         """The page up to which profiles were brought; 0 for none, None where the store does not know it: it is
         another store, or an older state of it that was restored.
         """
-        mark = self._text("page")
+        mark = self.text("page")
         if not mark:
             return 0 if mark == "" else None
         number = int(mark.split(" ")[0])
@@ -104,39 +103,18 @@ class WorkingDatabase:
         rows = self.connection.execute("SELECT column_name, column_type FROM (DESCRIBE profile)").fetchall()
         return {name: type for name, type in rows if name != "profile_id"}
 
-    def memberships_as_of(self, mark: str, snapshot: Snapshot) -> None:
-        """Make sure that `membership` is what the membership log says.
+    def text(self, name: str) -> str | None:
+        """What was noted under this name; None where nothing was."""
+        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
+        return str(row[0]) if row else None
 
-        Args:
-            mark: names the log's state; a table written under another mark is read again from `snapshot`.
-        """
-        if self._text("memberships") == mark:
-            return
-        snapshot.view(self.connection, "membership", "", None, "membership_log")
-        with self._transaction():
-            self.connection.execute("DELETE FROM membership")
-            self.connection.execute(
-                'INSERT INTO membership SELECT segment, profile_id, arg_max("at", run_id) FROM membership_log '
-                "GROUP BY segment, profile_id HAVING arg_max(entered, run_id)"
-            )
-            self._set("memberships", mark)
-        self.connection.execute("DROP VIEW membership_log")
-
-    def change_memberships(self, changes: pa.Table, mark: str) -> None:
-        """Apply committed changes: `segment`, `profile_id`, `entered`, `at`."""
-        self.connection.register("changes", changes)
-        with self._transaction():
-            self.connection.execute(
-                "DELETE FROM membership m USING changes c WHERE m.segment = c.segment AND m.profile_id = c.profile_id"
-            )
-            self.connection.execute(
-                'INSERT INTO membership SELECT segment, profile_id, "at" FROM changes WHERE entered'
-            )
-            self._set("memberships", mark)
-        self.connection.unregister("changes")
+    def set(self, name: str, value: str) -> None:
+        """Note a text under a name."""
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value])
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
+        """Everything in the block, or nothing of it."""
         self.connection.execute("BEGIN")
         try:
             yield
@@ -180,13 +158,6 @@ class WorkingDatabase:
         self.connection.unregister("subjects")
         self.connection.unregister("identifiers")
 
-    def _text(self, name: str) -> str | None:
-        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
-        return str(row[0]) if row else None
-
-    def _set(self, name: str, value: str) -> None:
-        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value])
-
 
 def _page_mark(number: int, committed_at: datetime) -> str:
     return f"{number} {committed_at.isoformat()}"
@@ -204,7 +175,6 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
         """
         SET TimeZone = 'UTC';
         CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR);
-        CREATE TABLE IF NOT EXISTS membership (segment VARCHAR, profile_id BIGINT, entered_at TIMESTAMP);
         """
     )
     return connection

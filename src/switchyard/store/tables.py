@@ -226,14 +226,28 @@ class Quarantine(SQLModel, table=True):
     replayed_at: NaiveDatetime | None = None
 
 
+class EvaluationState(SQLModel, table=True):
+    """The last committed evaluation: its instant, and the page up to which it knew what came. One row, numbered on."""
+
+    __tablename__ = "evaluation_state"
+    id: int = Field(default=1, primary_key=True)
+    number: int
+    at: NaiveDatetime
+    page_id: int = Field(sa_type=BigInteger)
+
+
 class SegmentVersion(SQLModel, table=True):
-    """A definition as it was from `published_at` on. The youngest published version is the one in force."""
+    """A definition as it was from `published_at` on. The youngest version is the one in force.
+
+    `timezone` is that of the hub then, on which calendar units depend. Without a text the definition was taken away.
+    """
 
     __tablename__ = "segment_version"
     segment: str = Field(primary_key=True)
     version: int = Field(primary_key=True)
     transform: str
-    text: str
+    text: str | None = None
+    timezone: str
     published_at: NaiveDatetime | None = None
 
 

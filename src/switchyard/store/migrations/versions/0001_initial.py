@@ -39,6 +39,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "evaluation_state",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("page_id", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "event_type",
         sa.Column("id", sa.SmallInteger(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
@@ -126,7 +134,8 @@ def upgrade() -> None:
         sa.Column("segment", sa.String(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("transform", sa.String(), nullable=False),
-        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("text", sa.String(), nullable=True),
+        sa.Column("timezone", sa.String(), nullable=False),
         sa.Column("published_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("segment", "version"),
     )
