@@ -14,14 +14,18 @@ from switchyard.store.tables import Merge, SharedValue
 Answer = dict[str, Any]
 
 
-def evaluate(hub: Hub) -> Answer:
-    """Evaluate every definition over all profiles now, and commit who entered and who left."""
+def evaluate(hub: Hub, full: bool = False) -> Answer:
+    """Bring every segment up to now, and commit who entered and who left.
+
+    Args:
+        full: ask everybody, and not only those whom news or time touched. It finds nothing more, and proves it.
+    """
     authored = hub.authored()
     with hub.database.write() as session:
         run_id = runs.started(session, "evaluate", "all")
     hub.project.registry.observe("switchyard_run_started", kind="evaluate", name="all")
     try:
-        outcomes = hub.evaluation.run(run_id, authored)
+        outcomes = hub.evaluation.run(run_id, authored, full)
     except BaseException as error:
         with hub.database.write() as session:
             runs.finished(session, run_id, {}, runs.FAILED, str(error))

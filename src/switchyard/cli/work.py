@@ -14,6 +14,7 @@ Connection = Annotated[str, typer.Argument(help="The connection's name in switch
 Stream = Annotated[str | None, typer.Option(help="Only this stream.", metavar="NAME")]
 Full = Annotated[bool, typer.Option("--full", help="From the beginning; what is known counts as duplicate.")]
 Audience = Annotated[str | None, typer.Argument(help="Only this audience.")]
+Everybody = Annotated[bool, typer.Option("--full", help="Ask everybody, not only whom news or time touched.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, without a call.")]
 ConfirmRemovals = Annotated[
     bool, typer.Option("--confirm-removals", help="Let removals pass that the guard holds back.")
@@ -53,14 +54,14 @@ def sync(
     respond(context, as_json, work, tables.synced, of_parts)
 
 
-def evaluate(context: typer.Context, as_json: Json = False) -> None:
-    """Decide anew who belongs to which segment."""
+def evaluate(context: typer.Context, full: Everybody = False, as_json: Json = False) -> None:
+    """Bring segments up to now: whom new records touched, whose time has come, and new definitions for everybody."""
 
     def work(call: Invocation) -> Answer:
         from switchyard.app import segments
 
         with call.hub() as hub, call.progress("evaluating segments"):
-            return segments.evaluate(hub)
+            return segments.evaluate(hub, full)
 
     respond(context, as_json, work, tables.evaluated)
 

@@ -66,6 +66,7 @@ class _Task:
     """One evaluation under way.
 
     Args:
+        types: event type → property → its type.
         state: the evaluation before; None where there was none.
         page: the last committed page.
         changed: profiles that pages since the evaluation before changed, ascending.
@@ -75,6 +76,7 @@ class _Task:
     run_id: int
     compiled: Compiled
     versions: Versions
+    types: Mapping[str, Mapping[str, str]]
     state: EvaluationState | None
     page: int
     changed: NDArray[np.int64]
@@ -155,11 +157,10 @@ class Evaluation:
         Raises:
             SegmentError: a definition is wrong. Nothing was changed.
         """
-        self.refresh()
+        # What comes from here on is of the next evaluation; that profiles may know of it already does no harm.
         task = self._task(run_id, self.compiled(authored))
-        with self._database.read() as session:
-            types = self._event_types(self._catalogue.types(session))
-        scope = WorkingScope(self._working.connection, task.compiled.reads.values(), types)
+        self.refresh()
+        scope = WorkingScope(self._working.connection, task.compiled.reads.values(), task.types)
         # The working database follows the store: its transaction ends after that of the commit.
         with self._working.transaction():
             found = [self._walked(task, task.state, scope)] if task.state else []
@@ -178,12 +179,13 @@ class Evaluation:
             since = state.page_id if state else 0
             pages = session.exec(select(Page.changed).where(Page.id > since)).all()
             last = session.exec(select(func.max(Page.id))).one() or 0
+            types = self._event_types(self._catalogue.types(session))
             versions = Versions(session, compiled)
         packed = [np.frombuffer(changed, "<i8") for changed in pages]
         changed = np.unique(np.concatenate(packed)).astype(np.int64) if packed else np.empty(0, np.int64)
         # A clock that was set back must not make the log go backwards.
         at = max(self._clock(), state.at) if state else self._clock()
-        return _Task(run_id, compiled, versions, state, last, changed, at)
+        return _Task(run_id, compiled, versions, types, state, last, changed, at)
 
     def _walked(self, task: _Task, state: EvaluationState, scope: WorkingScope) -> pa.Table | None:
         """Walk whom pages changed and whose timers are due through the definitions that stay as they are.
@@ -192,9 +194,10 @@ class Evaluation:
         """
         # What one of them reads is among them: the readers of a fresh definition are fresh.
         names = task.compiled.names - task.versions.fresh
-        if names and not self._standing.has_timers(_mark(state)):
+        if not self._standing.has_timers(_mark(state)):
             self._evaluate_everybody(task, scope, names, state.at)
             self._standing.time(_EARLIEST)
+            self._standing.settle(_mark(state))
         walk = Walk(self._working.connection, Period(state.page_id, state.at, task.at), task.changed)
         if not walk.run(scope, self._log, lambda: task.compiled.evaluate(scope, names)):
             return None
