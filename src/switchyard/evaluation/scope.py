@@ -91,7 +91,7 @@ class WorkingScope:
         with log.snapshot(self._columns.keys(), few, memberships=False) as snapshot:
             for event, columns in self._columns.items():
                 self._fetch(snapshot, event, columns, few)
-        parts = [f'SELECT profile_id, "at", _page AS page FROM "scope_{event}"' for event in self._columns]
+        parts = [f'SELECT profile_id, "at", _page AS page FROM "touched_{event}"' for event in self._columns]
         nothing = 'SELECT NULL::BIGINT AS profile_id, NULL::TIMESTAMP AS "at", NULL::BIGINT AS page WHERE false'
         self._connection.execute(
             f"CREATE OR REPLACE TEMP VIEW history AS {' UNION ALL '.join(parts) if parts else nothing}"
@@ -107,7 +107,7 @@ class WorkingScope:
             f"""
             CREATE OR REPLACE TEMP TABLE "touched_{event}" AS {_selected(columns)}, e._page
                 FROM found e JOIN touched_subject p ON p.subject_id = e._subject;
-            CREATE OR REPLACE TEMP VIEW "scope_{event}" AS SELECT * FROM "touched_{event}"
+            CREATE OR REPLACE TEMP VIEW "scope_{event}" AS SELECT * EXCLUDE (_page) FROM "touched_{event}"
             """
         )
         if subjects is None:

@@ -348,6 +348,16 @@ def test_asking_everybody_finds_nothing_more(shop: Shop) -> None:
     assert {each.segment: each.members for each in found} == {"recent": 1, "lapsed": 3, "parisian": 0}
 
 
+def test_what_was_compiled_for_some_serves_everybody(shop: Shop) -> None:
+    shop.orders("ann", day(1))
+    shop.evaluate(day(2))
+    shop.reopen()
+    shop.orders("bob", day(3))
+    shop.evaluate(day(4))
+    shop.evaluate(day(5), full=True)
+    assert shop.members("recent") == {"ann", "bob"}
+
+
 def test_asking_everybody_mends_what_is_not_so(shop: Shop) -> None:
     shop.orders("ann", day(1))
     shop.evaluate(day(2))
