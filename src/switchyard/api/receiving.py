@@ -1,0 +1,61 @@
+"""Receiving: what others push to the hub is checked, kept as it came, and then read like any other source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request as it came.
+
+    Args:
+        method: upper case.
+        url: as the sender called it: the configured public address, with path and query.
+        headers: names in lower case; a name that came twice has its values joined by ", ".
+        body: the raw bytes, still compressed where `content-encoding` says so.
+        at: when it came, UTC.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """To be kept.
+
+    Args:
+        id: the sender's name for the delivery, the same whenever it sends it again; None where it gives none.
+        body: what to keep, for instance unpacked.
+        headers: those worth keeping beside it. None that authenticates.
+    """
+
+    id: str | None
+    body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Not to be kept: the answer's status (400, 401, 413, 415, 429) and a reason that holds nothing of the request."""
+
+    status: int
+    reason: str
+    retry_after: float | None = None
+
+
+Verdict: TypeAlias = Accepted | Refused
+
+
+class Receiver(Protocol):
+    """Decides what a connection accepts. Pure: no I/O, no store; called for every request, so it has to be quick."""
+
+    def check(self, incoming: Incoming) -> Verdict:
+        """Whatever the bytes are, the answer is a verdict and never an error."""
