@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from switchyard.api import ConnectorConfig, ConnectorSpec, Context, Limits, ListSink, ListSinkSpec, Window, hookimpl
 from switchyard_connectors.hubspot.paths import Version
-from switchyard_connectors.hubspot.tiers import ADDON, OAUTH_CALLS, SEARCHES, TIERS, WINDOW, Tier
+from switchyard_connectors.hubspot.tiers import ADDON, OAUTH_CALLS, SEARCHES, TIERS, WINDOW, Tier, lanes
 
 
 class OAuthConfig(ConnectorConfig):
@@ -29,10 +30,18 @@ class HubSpotConfig(ConnectorConfig):
     base_url: str = "https://api.hubapi.com"
     api: Version = Field("2026-03", description="the version of the API to speak")
     object: str = Field("contacts", pattern="^contacts$", description="the type of record that lists hold")
-    tier: Tier = Field("starter", description="the account's subscription, for its limits")
+    tier: Tier | Literal["none"] = Field(
+        "starter", description="the account's subscription, for its limits; none for a simulator without limits"
+    )
     addon: bool = Field(False, description="whether the account has the API limit increase")
     time_zone: str = Field("UTC", description="the account's zone, whose midnight resets the daily limit")
     membership_batch: int = Field(1_000, ge=1, le=100_000, description="members added and removed by one call")
+    concurrency: int | None = Field(
+        None, ge=1, le=64, description="calls under way at once; unless set, as many as use the limits up"
+    )
+    list_lag: float = Field(
+        0.0, ge=0, le=3_600, description="seconds after which a list shows every change that HubSpot confirmed"
+    )
 
     @field_validator("time_zone")
     @classmethod
@@ -50,8 +59,13 @@ class HubSpotConfig(ConnectorConfig):
         return self
 
 
-def _limits(config: HubSpotConfig) -> Limits:
+_UNPACED_LANES = 8
+
+
+def limits_of(config: HubSpotConfig) -> Limits:
     """The window and daily limit of an OAuth app are its own; those of a static token follow the subscription."""
+    if config.tier == "none":
+        return Limits(day_zone=config.time_zone, concurrency=config.concurrency or _UNPACED_LANES)
     allowed = TIERS[config.tier]
     daily = allowed.daily + (ADDON.daily if config.addon else 0)
     calls = OAUTH_CALLS if config.oauth else ADDON.calls if config.addon else allowed.calls
@@ -60,6 +74,7 @@ def _limits(config: HubSpotConfig) -> Limits:
         windows={"default": (Window(calls, WINDOW),), "search": (Window(SEARCHES - 1, 1.0),)},
         daily=None if config.oauth else daily,
         day_zone=config.time_zone,
+        concurrency=config.concurrency or lanes(calls),
     )
 
 
@@ -85,7 +100,7 @@ def switchyard_connectors() -> Sequence[ConnectorSpec]:
             title="HubSpot contact lists",
             config=HubSpotConfig,
             build=_build,
-            limits=_limits,
+            limits=limits_of,
             account=_account,
             simulator="switchyard_connectors.hubspot.simulator:HubSpotSimulator",
         ),

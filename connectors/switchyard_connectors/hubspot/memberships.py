@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any, TypeAlias
 
 from switchyard.api import ListReceipt, Rejection
+from switchyard.api.http import concurrently
 from switchyard.api.records import JSON
 
 Put: TypeAlias = "Callable[[JSON], Mapping[str, Any]]"
 """Sends the body of one add-and-remove call and gives the answer's."""
 
 
-def change(adds: Mapping[str, str], removes: Mapping[str, str], batch: int, put: Put) -> Iterator[ListReceipt]:
+def change(
+    adds: Mapping[str, str], removes: Mapping[str, str], batch: int, put: Put, concurrency: int = 1
+) -> Iterator[ListReceipt]:
     """Put on and take off; a receipt after each call.
 
     Args:
         adds, removes: the hub's key → HubSpot's record id. Several keys may mean one record.
         batch: ids that one call carries, added and removed together.
+        concurrency: calls under way at once.
     """
     adding, removing = _by_id(adds), _by_id(removes)
     # Somebody else who has become the same record wants it on the list, so it stays.
@@ -25,12 +31,16 @@ def change(adds: Mapping[str, str], removes: Mapping[str, str], batch: int, put:
     if settled:
         yield ListReceipt(removed=settled)
     work = [(record_id, True) for record_id in adding] + [(record_id, False) for record_id in removing]
-    for start in range(0, len(work), batch):
-        part = work[start : start + batch]
+
+    def carry(part: Sequence[tuple[str, bool]]) -> ListReceipt:
         add: list[JSON] = [record_id for record_id, added in part if added]
         remove: list[JSON] = [record_id for record_id, added in part if not added]
         answer = put({"recordIdsToAdd": add, "recordIdsToRemove": remove})
-        yield _receipt(add, remove, answer, adding, removing)
+        return _receipt(add, remove, answer, adding, removing)
+
+    calls = (partial(carry, work[start : start + batch]) for start in range(0, len(work), batch))
+    with closing(concurrently(calls, concurrency)) as receipts:
+        yield from receipts
 
 
 def _receipt(

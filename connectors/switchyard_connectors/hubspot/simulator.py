@@ -35,6 +35,7 @@ class Account:
         app: the app that may refresh OAuth tokens.
         scopes: what tokens may do; None for everything.
         daily: calls in a day, where not those of the tier.
+        time_zone: the IANA zone whose midnight begins a day.
         per_call: members that one call may add and remove together. HubSpot documents no such limit.
     """
 
@@ -43,6 +44,7 @@ class Account:
     app: OAuthApp = field(default_factory=OAuthApp)
     scopes: Collection[str] | None = None
     daily: int | None = None
+    time_zone: str = "UTC"
     per_call: int = 100_000
 
 
@@ -61,7 +63,9 @@ class HubSpotSimulator(Simulator):
         self.lists = Lists(self._portal, lambda record_id: self.contacts.live(record_id) is not None, account.per_call)
         self.contacts = Contacts(self._portal, self.properties, self.lists.forget)
         self._search = Search(self._portal, self.contacts)
-        self._limits = None if account.tier is None else _Limits(account.tier, account.daily)
+        self._account = account
+        self._limits: _Limits | None = None
+        self._set_tier(account.tier)
         for paths in PATHS.values():
             self._register(paths)
 
@@ -126,20 +130,50 @@ class HubSpotSimulator(Simulator):
         if self._limits and state["day"]:
             self._limits.day.load(state["day"])
 
-    def edits(self) -> Mapping[str, Callable[..., Any]]:
+    def settings(self) -> Mapping[str, Callable[[Any], object]]:
         return {
-            "create_contact": lambda values: self.contacts.add(values).id,
-            "update_contact": self.contacts.update,
-            "archive_contact": self.contacts.archive,
-            "merge_contacts": self.contacts.merge,
-            "erase_contact": self.contacts.erase,
-            "create_list": lambda name, kind="MANUAL": self.lists.add(name, kind).id,
-            "add_members": self.lists.put_on,
-            "remove_members": self.lists.take_off,
-            "rename_list": self.lists.rename,
-            "delete_list": self.lists.remove,
+            **super().settings(),
+            "list_lag": lambda seconds: setattr(self.lists, "lag", float(seconds)),
+            "index_lag": lambda seconds: setattr(self.contacts, "lag", float(seconds)),
+            "merges_keep_id": lambda keep: setattr(self.contacts, "merges_keep_id", bool(keep)),
+            "tier": self._set_tier,
+        }
+
+    def edits(self) -> Mapping[str, Callable[..., Any]]:
+        """Lists may be named by id or name, contacts by id or e-mail."""
+        lists, contacts, a_list, a_contact = self.lists, self.contacts, self._list_id, self._record_id
+        return {
+            "create_contact": lambda values: contacts.add(values).id,
+            "update_contact": lambda record_id, values: contacts.update(a_contact(record_id), values),
+            "archive_contact": lambda record_id: contacts.archive(a_contact(record_id)),
+            "merge_contacts": lambda primary_id, other_id: contacts.merge(a_contact(primary_id), a_contact(other_id)),
+            "erase_contact": lambda record_id: contacts.erase(a_contact(record_id)),
+            "create_list": lambda name, kind="MANUAL": lists.add(name, kind).id,
+            "add_members": lambda list_id, record_ids: lists.put_on(a_list(list_id), map(a_contact, record_ids)),
+            "remove_members": lambda list_id, record_ids: lists.take_off(a_list(list_id), map(a_contact, record_ids)),
+            "rename_list": lambda list_id, name: lists.rename(a_list(list_id), name),
+            "delete_list": lambda list_id: lists.remove(a_list(list_id)),
+            "restore_list": lambda list_id: lists.bring_back(a_list(list_id)),
             "expire_tokens": self.auth.expire,
         }
+
+    def _list_id(self, wanted: str) -> str:
+        # A deleted list keeps its name, for whoever restores it by that.
+        named = (entry.id for entry in reversed(self.lists.lists.values()) if entry.name == wanted)
+        found = wanted if wanted in self.lists.lists else next(named, None)
+        if found is None:
+            raise LookupError(f"no list {wanted}")
+        return found
+
+    def _record_id(self, wanted: str) -> str:
+        contact = self.contacts.find("email", wanted) or self.contacts.live(self.contacts.resolved(wanted))
+        if contact is None:
+            raise LookupError(f"no contact {wanted}")
+        return contact.id
+
+    def _set_tier(self, tier: Tier | None) -> None:
+        """The limits of this tier hold from now on, with nothing used; None for no limits."""
+        self._limits = None if tier is None else _Limits(tier, self._account)
 
     def _register(self, paths: Paths) -> None:
         self.route("POST", paths.oauth, self.auth.token)
@@ -191,10 +225,10 @@ class HubSpotSimulator(Simulator):
 class _Limits:
     """The three limits of a tier (vendor documentation, usage-guidelines). Searches count in a window of their own."""
 
-    def __init__(self, tier: Tier, daily: int | None) -> None:
+    def __init__(self, tier: Tier, account: Account) -> None:
         self._rolling = RateWindow(TIERS[tier].calls, WINDOW)
         self._searches = RateWindow(SEARCHES, 1.0)
-        self.day = DailyQuota(TIERS[tier].daily if daily is None else daily)
+        self.day = DailyQuota(TIERS[tier].daily if account.daily is None else account.daily, account.time_zone)
 
     def refusal(self, portal: Portal, route: Route, now: float) -> Answer | None:
         if self.day.remaining(now) <= 0:

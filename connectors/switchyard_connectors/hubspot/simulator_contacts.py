@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import Any, TypeAlias
 
 from switchyard.testing.simulator import Answer, Refusal, Request
+from switchyard.testing.simulator_delays import Delayed
 from switchyard_connectors.hubspot.simulator_portal import Portal, Problem, iso
 from switchyard_connectors.hubspot.simulator_properties import Properties, texts
 
@@ -35,12 +36,19 @@ Planner: TypeAlias = "Callable[[Mapping[str, Any], set[str]], Problem | Write]"
 
 
 class Contacts:
-    """The records, with an index over every unique property; additional e-mails are in that of `email`."""
+    """The records, with an index over every unique property; additional e-mails are in that of `email`.
+
+    `merges_keep_id`: whether the record that two become keeps the id of the primary one, as in accounts in a beta, or
+    gets a new one (vendor changelog, updated merge functionality for contacts and companies).
+    """
 
     def __init__(self, portal: Portal, properties: Properties, forget: Callable[[str, str | None], None]) -> None:
         """`forget(id, heir)` is told of records that cease to be, and which one takes their place on lists."""
         self.records: dict[str, Contact] = {}
         self.merged: dict[str, str] = {}
+        self.merges_keep_id = False
+        self._index: Delayed[str, Contact] | None = None
+        self._lag = 0.0
         self._portal = portal
         self._properties = properties
         self._forget = forget
@@ -48,6 +56,31 @@ class Contacts:
         self._blocked: set[str] = set()
         # All ids ever given, rising; some are of records that are gone.
         self._ids: list[int] = []
+
+    @property
+    def lag(self) -> float:
+        """Seconds after which a change of a record is found by searching."""
+        return self._lag
+
+    @lag.setter
+    def lag(self, seconds: float) -> None:
+        if not seconds:
+            self._index = None
+        elif self._index is None:
+            self._index = Delayed({each.id: _copy(each) for each in self.records.values()})
+        self._lag = seconds
+
+    def searchable(self) -> Iterable[Contact]:
+        """The records as a search sees them, archived ones included."""
+        if self._index is None:
+            return self.records.values()
+        return self._index.until(self._portal.clock() - self._lag).values()
+
+    def resolved(self, record_id: str) -> str:
+        """The id of the record that this one was merged into, in the end; its own where it was not."""
+        while record_id in self.merged:
+            record_id = self.merged[record_id]
+        return record_id
 
     def live(self, record_id: str) -> Contact | None:
         """The record, unless it is archived, merged away or was never there."""
@@ -73,23 +106,37 @@ class Contacts:
             contact.archived = self._portal.clock()
             self._release(contact)
             self._forget(record_id, None)
+            self._reindex(contact)
 
     def merge(self, primary_id: str, other_id: str) -> str:
-        """Merge `other_id` into `primary_id`: it ceases to be, and its addresses become additional ones."""
-        primary, other = self.records[primary_id], self.records.pop(other_id)
-        addresses = _addresses(other)
-        self._release(other)
-        primary.properties = {**other.properties, **primary.properties}
-        additional = [value for value in primary.properties.get("hs_additional_emails", "").split(";") if value]
-        primary.properties["hs_additional_emails"] = ";".join(dict.fromkeys([*additional, *addresses]))
-        for address in addresses:
-            self._unique["email"][address] = primary_id
+        """Merge two records: the id of the one they become. Both ids lead to it from then on; it has the values and the
+        main address of the primary one, all other addresses as additional ones, and is on the lists of both.
+        """
+        primary, other = self.records[primary_id], self.records[other_id]
+        addresses = [address for each in (primary, other) for address in _addresses(each)]
         ids = [value for value in primary.properties.get("hs_merged_object_ids", "").split(";") if value]
-        primary.properties["hs_merged_object_ids"] = ";".join([*ids, other_id])
-        primary.updated = self._portal.clock()
-        self.merged[other_id] = primary_id
-        self._forget(other_id, primary_id)
-        return primary_id
+        gone = [other] if self.merges_keep_id else [primary, other]
+        heir = primary
+        if not self.merges_keep_id:
+            heir = self._blank()
+            heir.properties |= {**primary.properties, "hs_object_id": heir.id}
+            ids.append(primary_id)
+        for each in gone:
+            del self.records[each.id]
+            self._release(each)
+        heir.properties = {**other.properties, **heir.properties}
+        heir.properties["hs_additional_emails"] = ";".join(dict.fromkeys(addresses[1:]))
+        heir.properties["hs_merged_object_ids"] = ";".join([*ids, other_id])
+        heir.updated = self._portal.clock()
+        for name, index in self._unique.items():
+            held = addresses if name == "email" else [heir.properties.get(name, "").lower()]
+            index.update((value, heir.id) for value in held if value)
+        for each in gone:
+            self.merged[each.id] = heir.id
+            self._forget(each.id, heir.id)
+            self._reindex(each, gone=True)
+        self._reindex(heir)
+        return heir.id
 
     def erase(self, record_id: str) -> None:
         """Delete a record for good (GDPR). Its addresses cannot be used again."""
@@ -97,13 +144,14 @@ class Contacts:
         self._blocked.update(_addresses(contact))
         self._release(contact)
         self._forget(record_id, None)
+        self._reindex(contact, gone=True)
 
     def block(self, address: str) -> None:
         """Refuse this address from now on, as after a GDPR delete."""
         self._blocked.add(address.strip().lower())
 
     def dump(self) -> dict[str, Any]:
-        """All records and what was ever said of others, as JSON."""
+        """All records and what was ever said of others, as JSON. What searches do not see yet they see then."""
         return {
             "records": [{name: getattr(each, name) for name in _KEPT} for each in self.records.values()],
             "merged": self.merged,
@@ -117,6 +165,8 @@ class Contacts:
         self.records = {each["id"]: Contact(**each) for each in state["records"]}
         self.merged, self._unique, self._ids = state["merged"], state["unique"], state["ids"]
         self._blocked = set(state["blocked"])
+        lag, self.lag = self._lag, 0.0
+        self.lag = lag
 
     def create_one(self, request: Request) -> Answer:
         write = self._plan_create(request.json(), set())
@@ -156,7 +206,7 @@ class Contacts:
 
     def merge_call(self, request: Request) -> Answer:
         body = request.json()
-        primary, other = body["primaryObjectId"], body["objectIdToMerge"]
+        primary, other = self.resolved(body["primaryObjectId"]), self.resolved(body["objectIdToMerge"])
         if primary == other or self.live(primary) is None or self.live(other) is None:
             raise self._portal.invalid("both records of a merge must exist and differ")
         return Answer(body=contact_json(self.records[self.merge(primary, other)], _ALWAYS))
@@ -165,24 +215,25 @@ class Contacts:
         """GDPR delete. An address that nobody has is blocked from then on (vendor documentation, gdpr-delete)."""
         body = request.json()
         wanted = body["objectId"]
-        contact = self.find("email", wanted) if body.get("idProperty") == "email" else self.records.get(wanted)
+        by_address = body.get("idProperty") == "email"
+        contact = self.find("email", wanted) if by_address else self.records.get(self.resolved(wanted))
         if contact is not None:
             self.erase(contact.id)
-        elif body.get("idProperty") == "email":
+        elif by_address:
             self.block(wanted)
         return Answer(204)
 
     def batch_read(self, request: Request) -> Answer:
-        """Read by id or by a unique property. A record that was merged away is left out without a word."""
+        """Read by id or by a unique property. The id of a record that was merged away gives the one it became."""
         inputs = self._inputs(request)
         body = request.json()
         names, by = (*_ALWAYS, *body.get("properties", ())), body.get("idProperty")
         results, missing = [], []
         for item in inputs:
-            contact = self.find(by, item["id"]) if by else self.live(item["id"])
+            contact = self.find(by, item["id"]) if by else self.live(self.resolved(item["id"]))
             if contact is not None:
                 results.append(contact_json(contact, names))
-            elif item["id"] not in self.merged:
+            else:
                 missing.append(item["id"])
         message = "Could not get some CONTACT objects, they may be deleted or not exist."
         absent = {"status": "error", "category": "OBJECT_NOT_FOUND", "message": message, "context": {"ids": missing}}
@@ -266,7 +317,7 @@ class Contacts:
         by = item.get("idProperty")
         if by is None:
             return self._plan_by_id(item)
-        if not self._properties.is_unique(by):
+        if by not in self._properties.unique:
             return _not_unique(by)
         values = texts(item.get("properties") or {})
         key = str(item["id"]).strip().lower() if by == "email" else str(item["id"]).strip()
@@ -281,7 +332,8 @@ class Contacts:
 
     def _plan_by_id(self, item: Mapping[str, Any]) -> Problem | Write:
         record_id = str(item.get("id"))
-        if record_id in self.merged:
+        if self.live(self.resolved(record_id)) and record_id in self.merged:
+            # Left out of the answer without a word.
             return lambda: None
         contact = self.live(record_id)
         if contact is None:
@@ -294,21 +346,25 @@ class Contacts:
             return problem
         if values.get("email", "").strip().lower() in self._blocked:
             return Problem("VALIDATION_ERROR", "The email address is on the blocklist of deleted contacts")
-        for name, value in values.items():
-            other = self.find(name, value) if value and self._properties.is_unique(name) else None
+        for name in values.keys() & self._properties.unique:
+            other = self.find(name, values[name]) if values[name] else None
             if other is not None and other is not contact:
                 return Problem("CONFLICT", f"Contact already exists. Existing ID: {other.id}")
         return None
 
     def _create(self, values: Mapping[str, str]) -> tuple[Contact, bool]:
+        contact = self._blank()
+        self._store(contact, values)
+        return contact, True
+
+    def _blank(self) -> Contact:
         now = self._portal.clock()
         record_id = self._ids[-1] + 1 if self._ids else 101
         self._ids.append(record_id)
         contact = Contact(str(record_id), now, now)
         self.records[contact.id] = contact
         contact.properties = {"hs_object_id": contact.id, "createdate": iso(now)}
-        self._store(contact, values)
-        return contact, True
+        return contact
 
     def _writing(self, contact: Contact, values: Mapping[str, str]) -> Write:
         def write() -> tuple[Contact, bool]:
@@ -322,7 +378,7 @@ class Contacts:
         for name, value in values.items():
             if name == "email":
                 value = value.strip().lower()
-            if self._properties.is_unique(name):
+            if name in self._properties.unique:
                 index = self._unique.setdefault(name, {})
                 index.pop(properties.get(name, "").lower(), None)
                 if value:
@@ -333,6 +389,11 @@ class Contacts:
                 properties.pop(name, None)
         contact.updated = self._portal.clock()
         properties["lastmodifieddate"] = iso(contact.updated)
+        self._reindex(contact)
+
+    def _reindex(self, contact: Contact, *, gone: bool = False) -> None:
+        if self._index is not None:
+            self._index.note(self._portal.clock(), contact.id, None if gone else _copy(contact))
 
     def _release(self, contact: Contact) -> None:
         for name, index in self._unique.items():
@@ -341,7 +402,7 @@ class Contacts:
 
     def _addressed(self, request: Request) -> Contact:
         wanted, by = request.params["id"], request.arguments().get("idProperty")
-        contact = self.find(by, wanted) if by else self.live(self.merged.get(wanted, wanted))
+        contact = self.find(by, wanted) if by else self.live(self.resolved(wanted))
         if contact is None:
             raise self._portal.absent(f"Object not found.  objectId are usually numeric: {wanted}")
         return contact
@@ -352,6 +413,10 @@ class Contacts:
         written = planned()
         assert written is not None  # noqa: S101  # only batches leave records out
         return Answer(status, contact_json(written[0], written[0].properties))
+
+
+def _copy(contact: Contact) -> Contact:
+    return replace(contact, properties=dict(contact.properties))
 
 
 def _not_unique(name: str) -> Problem:

@@ -9,19 +9,22 @@ from typing import Any
 from urllib.parse import quote
 
 from switchyard.testing.simulator import Answer, Request
+from switchyard.testing.simulator_delays import Delayed
 from switchyard_connectors.hubspot.simulator_portal import CONTACT_TYPE, Portal, iso
 
 PAGE = 250
 SEARCH_PAGE = 500
 SEARCH_CAP = 10_000
 CLEARABLE = 100_000
+RESTORABLE = 90 * 86_400
+"""Seconds for which a deleted list can be restored (vendor documentation, crm/lists)."""
 _KINDS = ("MANUAL", "DYNAMIC", "SNAPSHOT")
 _KEPT = ("id", "name", "kind", "created", "updated", "version", "deleted")
 
 
 @dataclass(slots=True)
 class ContactList:
-    """A list; `members` maps record id to the instant of joining, in epoch seconds."""
+    """A list; `members` maps record id to the instant of joining, in epoch seconds. Who reads it may see less."""
 
     id: str
     name: str
@@ -31,12 +34,37 @@ class ContactList:
     version: int = 1
     deleted: float | None = None
     members: dict[int, float] = field(default_factory=dict)
-    _sorted: list[int] | None = None
+    _seen: Delayed[int, float] = field(init=False, repr=False)
+    _sorted: tuple[int, list[int]] = (-1, [])
 
-    def ordered(self) -> list[int]:
-        if self._sorted is None:
-            self._sorted = sorted(self.members)
-        return self._sorted
+    def __post_init__(self) -> None:
+        self._seen = Delayed(dict(self.members))
+
+    def join(self, record_id: int, at: float, since: float | None = None) -> bool:
+        """Put a record on; `since` where it joined earlier than `at`. Whether it was not there."""
+        if record_id in self.members:
+            return False
+        self.members[record_id] = at if since is None else since
+        self._seen.note(at, record_id, self.members[record_id])
+        return True
+
+    def leave(self, record_id: int, at: float) -> float | None:
+        """Take a record off. When it had joined, None where it was not there."""
+        joined = self.members.pop(record_id, None)
+        if joined is not None:
+            self._seen.note(at, record_id, None)
+        return joined
+
+    def seen(self, until: float) -> Mapping[int, float]:
+        """The members as they were then, or later where that was read already."""
+        return self._seen.until(until)
+
+    def ordered(self, until: float) -> list[int]:
+        """The record ids of `seen`, rising."""
+        seen = self.seen(until)
+        if self._sorted[0] != self._seen.version:
+            self._sorted = self._seen.version, sorted(seen)
+        return self._sorted[1]
 
     def dump(self) -> dict[str, Any]:
         """As JSON, in which keys are texts."""
@@ -50,16 +78,19 @@ class ContactList:
         return cls(**{**state, "members": members})
 
     def changed(self, at: float) -> None:
-        self._sorted = None
         self.updated = at
         self.version += 1
 
 
 class Lists:
-    """The lists, by id. `exists` says whether a contact with this record id lives."""
+    """The lists, by id. `exists` says whether a contact with this record id lives.
+
+    `lag` is how many seconds after a change those who read members see it. HubSpot names no such time.
+    """
 
     def __init__(self, portal: Portal, exists: Callable[[str], bool], per_call: int) -> None:
         self.lists: dict[str, ContactList] = {}
+        self.lag = 0.0
         self._portal = portal
         self._exists = exists
         self._per_call = per_call
@@ -83,15 +114,16 @@ class Lists:
     def put_on(self, list_id: str, record_ids: Iterable[str]) -> None:
         """Put records on a list by hand."""
         entry, now = self.lists[list_id], self._portal.clock()
-        entry.members.update({int(record_id): now for record_id in record_ids if int(record_id) not in entry.members})
+        for record_id in record_ids:
+            entry.join(int(record_id), now)
         entry.changed(now)
 
     def take_off(self, list_id: str, record_ids: Iterable[str]) -> None:
         """Take records off a list by hand."""
-        entry = self.lists[list_id]
+        entry, now = self.lists[list_id], self._portal.clock()
         for record_id in record_ids:
-            entry.members.pop(int(record_id), None)
-        entry.changed(self._portal.clock())
+            entry.leave(int(record_id), now)
+        entry.changed(now)
 
     def rename(self, list_id: str, name: str) -> None:
         """Rename a list by hand."""
@@ -101,13 +133,18 @@ class Lists:
         """Delete a list; it can be restored for 90 days."""
         self.lists[list_id].deleted = self._portal.clock()
 
+    def bring_back(self, list_id: str) -> None:
+        """Restore a deleted list, with its members."""
+        self.lists[list_id].deleted = None
+
     def forget(self, record_id: str, heir: str | None) -> None:
         """A record ceases to be; `heir` takes its place."""
+        now = self._portal.clock()
         for entry in self.lists.values():
-            if (joined := entry.members.pop(int(record_id), None)) is not None:
+            if (joined := entry.leave(int(record_id), now)) is not None:
                 if heir is not None:
-                    entry.members.setdefault(int(heir), joined)
-                entry.changed(self._portal.clock())
+                    entry.join(int(heir), now, joined)
+                entry.changed(now)
 
     def dump(self) -> dict[str, Any]:
         """All lists with their members, as JSON."""
@@ -174,9 +211,11 @@ class Lists:
 
     def restore(self, request: Request) -> Answer:
         entry = self.lists.get(request.params["list_id"])
-        if entry is None:
+        if entry is None or (entry.deleted and self._portal.clock() - entry.deleted > RESTORABLE):
             raise self._portal.absent("List does not exist")
-        entry.deleted = None
+        if self.named(entry.name) not in (None, entry):
+            raise self._portal.invalid(f"A list named {entry.name} already exists")
+        self.bring_back(entry.id)
         return Answer(204)
 
     def add_members(self, request: Request) -> Answer:
@@ -195,37 +234,42 @@ class Lists:
         entry = self._editable(request)
         if len(entry.members) >= CLEARABLE:
             raise self._portal.invalid(f"only lists of fewer than {CLEARABLE} members can be cleared")
-        entry.members.clear()
-        entry.changed(self._portal.clock())
+        now = self._portal.clock()
+        for record_id in list(entry.members):
+            entry.leave(record_id, now)
+        entry.changed(now)
         return Answer(204)
 
     def members(self, request: Request) -> Answer:
         """Who is on the list, by rising record id."""
         entry, limit = self._addressed(request), self._limit(request)
-        ordered = entry.ordered()
+        ordered = entry.ordered(self._shown_until())
         start = bisect_right(ordered, int(request.arguments().get("after", 0)))
         return self._page(request, entry, ordered[start : start + limit], len(ordered) > start + limit)
 
     def members_by_joining(self, request: Request) -> Answer:
         """Who is on the list, in order of joining."""
         entry, limit = self._addressed(request), self._limit(request)
-        ordered = sorted(entry.members, key=lambda record_id: (entry.members[record_id], record_id))
+        seen = entry.seen(self._shown_until())
+        ordered = sorted(seen, key=lambda record_id: (seen[record_id], record_id))
         after = int(request.arguments().get("after", 0))
-        start = ordered.index(after) + 1 if after in entry.members else 0
+        start = ordered.index(after) + 1 if after in seen else 0
         return self._page(request, entry, ordered[start : start + limit], len(ordered) > start + limit)
 
     def of_record(self, request: Request) -> Answer:
         self._check_type(request.params["object_type"])
         record_id = int(request.params["record_id"])
+        until = self._shown_until()
+        live = [(entry, entry.seen(until)) for entry in self.lists.values() if entry.deleted is None]
         found = [
             {
                 "listId": entry.id,
                 "listVersion": entry.version,
-                "firstAddedTimestamp": iso(entry.members[record_id]),
-                "lastAddedTimestamp": iso(entry.members[record_id]),
+                "firstAddedTimestamp": iso(seen[record_id]),
+                "lastAddedTimestamp": iso(seen[record_id]),
             }
-            for entry in self.lists.values()
-            if entry.deleted is None and record_id in entry.members
+            for entry, seen in live
+            if record_id in seen
         ]
         return Answer(body={"results": found, "total": len(found)})
 
@@ -239,13 +283,12 @@ class Lists:
         for record_id in adds:
             if not self._exists(record_id):
                 missing.append(record_id)
-            elif int(record_id) not in entry.members:
-                entry.members[int(record_id)] = now
+            elif entry.join(int(record_id), now):
                 added.append(record_id)
         for record_id in removes:
             if not self._exists(record_id):
                 missing.append(record_id)
-            elif entry.members.pop(int(record_id), None) is not None:
+            elif entry.leave(int(record_id), now) is not None:
                 removed.append(record_id)
         if added or removed:
             entry.changed(now)
@@ -263,11 +306,15 @@ class Lists:
         return limit
 
     def _page(self, request: Request, entry: ContactList, ids: list[int], more: bool) -> Answer:
-        rows = [{"recordId": str(each), "membershipTimestamp": iso(entry.members[each])} for each in ids]
-        body: dict[str, Any] = {"results": rows, "total": len(entry.members)}
+        seen = entry.seen(self._shown_until())
+        rows = [{"recordId": str(each), "membershipTimestamp": iso(seen[each])} for each in ids]
+        body: dict[str, Any] = {"results": rows, "total": len(seen)}
         if more:
             body["paging"] = {"next": {"after": str(ids[-1]), "link": f"{request.path}?after={quote(str(ids[-1]))}"}}
         return Answer(body=body)
+
+    def _shown_until(self) -> float:
+        return self._portal.clock() - self.lag
 
     def _addressed(self, request: Request) -> ContactList:
         entry = self.live(request.params["list_id"])

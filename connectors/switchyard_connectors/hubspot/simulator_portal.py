@@ -64,7 +64,12 @@ class Portal:
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-@lru_cache(maxsize=4_096)
 def iso(at: float) -> str:
     """Epoch seconds as HubSpot writes instants."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _iso(int(at * 1000))
+
+
+@lru_cache(maxsize=4_096)
+def _iso(milliseconds: int) -> str:
+    at = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -26,11 +26,12 @@ _EMAIL = re.compile(r"[^@\s,;<>()\"]+@[^@\s,;<>()\"]+\.[^@\s,;<>()\".]{2,}")
 
 
 class Properties:
-    """The definitions, by name."""
+    """The definitions, by name; `unique` are the names of those that identify a record."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
         self.known: dict[str, dict[str, Any]] = {}
+        self.unique: set[str] = set()
         self._checks: dict[str, Callable[[str], str | None]] = {}
         for name in ("firstname", "lastname", "phone", "city", "country", "zip", "company", "website", "address"):
             self.define({"name": name}, custom=False)
@@ -62,9 +63,15 @@ class Properties:
             "createdAt": self._portal.now(),
             "modificationMetadata": {"archivable": custom, "readOnlyDefinition": False, "readOnlyValue": read_only},
         }
-        self.known[wanted["name"]] = definition
-        self._checks[wanted["name"]] = _check_of(definition)
+        self._know(definition)
         return definition
+
+    def _know(self, definition: dict[str, Any]) -> None:
+        name = definition["name"]
+        self.known[name] = definition
+        self._checks[name] = _check_of(definition)
+        if definition["hasUniqueValue"]:
+            self.unique.add(name)
 
     def dump(self) -> list[dict[str, Any]]:
         """All definitions, as JSON."""
@@ -72,11 +79,9 @@ class Properties:
 
     def load(self, state: Sequence[dict[str, Any]]) -> None:
         """Hold what `dump` gave, and nothing else."""
-        self.known = {each["name"]: each for each in state}
-        self._checks = {name: _check_of(each) for name, each in self.known.items()}
-
-    def is_unique(self, name: str) -> bool:
-        return name in self.known and bool(self.known[name]["hasUniqueValue"])
+        self.known, self._checks, self.unique = {}, {}, set()
+        for each in state:
+            self._know(each)
 
     def problem(self, values: Mapping[str, str]) -> Problem | None:
         """Why these values are refused, every one of them named, or None."""

@@ -55,7 +55,7 @@ class Search:
         if len(groups) > _GROUPS or any(len(group["filters"]) > _FILTERS for group in groups):
             raise self._portal.invalid(f"at most {_GROUPS} filter groups of {_FILTERS} filters")
         tests = [[self._test(each) for each in group["filters"]] for group in groups]
-        live = (contact for contact in self._contacts.records.values() if contact.archived is None)
+        live = (contact for contact in self._contacts.searchable() if contact.archived is None)
         return (each for each in live if not tests or any(all(test(each) for test in group) for group in tests))
 
     def _test(self, given: Mapping[str, Any]) -> Test:

@@ -22,9 +22,10 @@ from switchyard.api import (
     RemoteList,
     TransientError,
 )
+from switchyard.api.errors import ListGone
 from switchyard.api.http import CachedToken, json_of
 from switchyard.api.records import JSON
-from switchyard_connectors.hubspot import HubSpotConfig
+from switchyard_connectors.hubspot import HubSpotConfig, limits_of
 from switchyard_connectors.hubspot.memberships import change
 from switchyard_connectors.hubspot.oauth import TokenEndpoint
 from switchyard_connectors.hubspot.paths import PATHS
@@ -39,11 +40,13 @@ _NO_RECORD = Rejection("no_record", "no HubSpot record is known for the member, 
 
 
 class HubSpotLists:
-    """Contact lists of one HubSpot account. A `ListSink`, `Checkable` and `Costed`."""
+    """Contact lists of one HubSpot account. A `ListSink`, `Checkable`, `Costed` and `Lagging`."""
 
     def __init__(self, config: HubSpotConfig, context: Context) -> None:
         self._paths = PATHS[config.api]
         self._batch = config.membership_batch
+        self._concurrency = limits_of(config).concurrency
+        self._lag = config.list_lag
         self._classify = classify(config.time_zone, lambda: datetime.now(UTC))
         self._key_fields: dict[str, str] = {}
         self._unchecked: dict[str, RemoteList] = {}
@@ -67,7 +70,8 @@ class HubSpotLists:
         without changes needs none of them.
 
         Raises:
-            PermanentError: the known list is gone, the list cannot be edited, or a property cannot be written.
+            ListGone: the known list was deleted.
+            PermanentError: the list cannot be edited, or a property cannot be written.
         """
         ref = self._by_id(known) if known is not None else self._by_name(wanted.name) or self._create(wanted.name)
         self._key_fields[ref.id] = wanted.key_field
@@ -78,10 +82,11 @@ class HubSpotLists:
         return ref
 
     def apply(self, ref: ListRef, changes: ListChanges) -> Iterator[ListReceipt]:
-        """Upsert in calls of 100, then add and remove together in calls of `membership_batch`.
+        """Upsert in calls of 100, then add and remove together in calls of `membership_batch`; several at once.
 
         Raises:
-            PermanentError: the list is gone, or a property cannot be written.
+            ListGone: the list was deleted.
+            PermanentError: a property cannot be written.
         """
         key_field = self._key_fields.get(ref.id, "email")
         rows, refused = rows_of(changes.upsert, key_field)
@@ -92,7 +97,7 @@ class HubSpotLists:
             del self._unchecked[ref.id]
         ids: dict[str, str] = {}
         spare = max(64, len(rows) // BATCH)
-        for receipt in Upserts(key_field, self._post_contacts, spare).run(rows):
+        for receipt in Upserts(key_field, self._post_contacts, spare, self._concurrency).run(rows):
             ids |= receipt.upserted
             yield receipt
         # One whose upsert was refused has its verdict, and stays off the list.
@@ -102,7 +107,9 @@ class HubSpotLists:
         removes = {member.key: member.remote_id for member in changes.remove}
         if unknown := [key for part in (adds, removes) for key, record_id in part.items() if not record_id]:
             yield ListReceipt(rejected=dict.fromkeys(unknown, _NO_RECORD))
-        yield from change(_known(adds), _known(removes), self._batch, lambda body: self._put_members(ref, body))
+        yield from change(
+            _known(adds), _known(removes), self._batch, lambda body: self._put_members(ref, body), self._concurrency
+        )
 
     def members(self, ref: ListRef, cursor: Cursor) -> Iterator[Page]:
         """Pages of 250 by rising record id. The cursor is `{"after": …}`, null behind the last page."""
@@ -126,6 +133,10 @@ class HubSpotLists:
         as a whole or asking for an additional address, tokens of an OAuth app, and repairs with their read-back.
         """
         return ceil(upsert / BATCH) + ceil((add + remove) / self._batch) + max(1, ceil(held / _PAGE))
+
+    def lag(self) -> float:
+        """The configured `list_lag`: HubSpot promises no time."""
+        return self._lag
 
     def _by_id(self, list_id: str) -> ListRef:
         answer = self._get(f"{self._paths.lists}/{quote(list_id, safe='')}", accept=(404,))
@@ -254,11 +265,8 @@ def _usable(found: Mapping[str, Any]) -> ListRef:
     return ListRef(list_id, str(found.get("name", "")))
 
 
-def _deleted(list_id: str) -> PermanentError:
-    return PermanentError(
-        f"list {list_id} was deleted in HubSpot; restore it there (possible for 90 days), "
-        "or give the audience another list name to start a new one"
-    )
+def _deleted(list_id: str) -> ListGone:
+    return ListGone(f"list {list_id} was deleted in HubSpot; restore it there (possible for 90 days)")
 
 
 def _is_read_only(found: Mapping[str, Any]) -> bool:

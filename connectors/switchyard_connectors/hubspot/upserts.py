@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import httpx
 
 from switchyard.api import ListReceipt, Member, Rejection
-from switchyard.api.http import json_of
+from switchyard.api.http import concurrently, json_of
 from switchyard.api.records import JSON
 from switchyard_connectors.hubspot.refusals import body_of, context_of, rejection
 
@@ -55,6 +57,12 @@ def rows_of(members: Iterable[Member], key_field: str) -> tuple[list[Row], dict[
     return list(rows.values()), rejected
 
 
+_Asked: TypeAlias = "tuple[Sequence[Row], bool, Any]"
+"""The rows of a call, whether it succeeded, and the body of its answer. Read where the call was made: an answer that is
+none is the fault of that call alone.
+"""
+
+
 class Upserts:
     """Creates or updates the records of rows.
 
@@ -62,19 +70,28 @@ class Upserts:
         key_field: the property by which HubSpot knows a person.
         post: how to call.
         spare: calls beyond the fewest that may be spent on finding the bad rows of calls refused as a whole.
+        concurrency: calls under way at once.
     """
 
-    def __init__(self, key_field: str, post: Post, spare: int = 64) -> None:
+    def __init__(self, key_field: str, post: Post, spare: int = 64, concurrency: int = 1) -> None:
         self._key_field = key_field
         self._post = post
         self._spare = spare
+        self._concurrency = concurrency
+        self._again: list[Sequence[Row]] = []
+        self._unnamed: list[tuple[Sequence[Row], Sequence[str]]] = []
 
     def run(self, rows: Sequence[Row]) -> Iterator[ListReceipt]:
         """Send the rows; a receipt after each call. Every row ends in exactly one of them."""
-        for start in range(0, len(rows), BATCH):
-            yield from self._send(rows[start : start + BATCH])
+        parts: list[Sequence[Row]] = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+        while parts:
+            with closing(concurrently((partial(self._sent, part) for part in parts), self._concurrency)) as answers:
+                for part, good, body in answers:
+                    yield self._verdicts(part, body) if good else self._refused(part, body)
+            yield from self._by_additional_address()
+            parts, self._again = self._again, []
 
-    def _send(self, rows: Sequence[Row]) -> Iterator[ListReceipt]:
+    def _sent(self, rows: Sequence[Row]) -> _Asked:
         # With a trace id on every input HubSpot writes the good ones and names the bad ones; without, one bad input
         # refuses them all.
         inputs: list[JSON] = [
@@ -87,12 +104,9 @@ class Upserts:
             for index, row in enumerate(rows)
         ]
         answer = self._post("batch/upsert", {"inputs": inputs})
-        if answer.is_success:
-            yield self._verdicts(rows, json_of(answer))
-        else:
-            yield from self._without_the_bad(rows, body_of(answer))
+        return rows, answer.is_success, json_of(answer) if answer.is_success else body_of(answer)
 
-    def _without_the_bad(self, rows: Sequence[Row], body: Mapping[str, Any]) -> Iterator[ListReceipt]:
+    def _refused(self, rows: Sequence[Row], body: Mapping[str, Any]) -> ListReceipt:
         """The whole call was refused and nothing was written: leave out whom the refusal names, else try halves."""
         bad = _named(rows, [body, *_dicts(body.get("errors"))])
         if len(rows) == 1 or _concerns_all(rows, body):
@@ -100,14 +114,14 @@ class Upserts:
         elif self._spare <= 0:
             bad = dict.fromkeys(range(len(rows)), replace(rejection(body), retryable=True))
         if bad:
-            yield ListReceipt(rejected={rows[index].key: why for index, why in bad.items()})
             parts = [[row for index, row in enumerate(rows) if index not in bad]]
         else:
             half = len(rows) // 2
             parts = [list(rows[:half]), list(rows[half:])]
         for part in filter(None, parts):
             self._spare -= 1
-            yield from self._send(part)
+            self._again.append(part)
+        return ListReceipt(rejected={rows[index].key: why for index, why in bad.items()})
 
     def _verdicts(self, rows: Sequence[Row], body: Any) -> ListReceipt:
         """Match an answer to its rows. Results come in no order; a record merged away is in none of the parts."""
@@ -130,24 +144,35 @@ class Upserts:
                 upserted[row.key] = record_id
         silent = [row for row in good if row.key not in upserted]
         if silent and ids and self._key_field == "email":
-            upserted |= self._by_additional_address(silent, ids)
-        reason = "HubSpot's answer does not mention the record; it may have been merged into another"
-        for row in silent:
-            if row.key not in upserted:
-                rejected[row.key] = Rejection("no_answer", reason, retryable=True)
+            self._unnamed.append((silent, ids))
+        else:
+            rejected |= _unanswered(silent)
         return ListReceipt(upserted=upserted, rejected=rejected)
 
-    def _by_additional_address(self, rows: Sequence[Row], ids: Sequence[str]) -> dict[str, str]:
+    def _by_additional_address(self) -> Iterator[ListReceipt]:
         """Rows whose address is not the main one of their contact: the answer names the main one only."""
+        unnamed, self._unnamed = self._unnamed, []
+        calls = (partial(self._read, rows, ids) for rows, ids in unnamed)
+        with closing(concurrently(calls, self._concurrency)) as answers:
+            for rows, _, body in answers:
+                owner = {
+                    address.strip().lower(): str(result["id"])
+                    for result in _dicts(body.get("results") if isinstance(body, dict) else None)
+                    if result.get("id")
+                    for address in _text(_properties(result).get("hs_additional_emails")).split(";")
+                }
+                found = {row.key: owner[row.value] for row in rows if row.value in owner}
+                yield ListReceipt(upserted=found, rejected=_unanswered(row for row in rows if row.key not in found))
+
+    def _read(self, rows: Sequence[Row], ids: Sequence[str]) -> _Asked:
         inputs: list[JSON] = [{"id": record_id} for record_id in dict.fromkeys(ids)]
-        body = json_of(self._post("batch/read", {"properties": ["hs_additional_emails"], "inputs": inputs}))
-        owner = {
-            address.strip().lower(): str(result["id"])
-            for result in _dicts(body.get("results") if isinstance(body, dict) else None)
-            if result.get("id")
-            for address in _text(_properties(result).get("hs_additional_emails")).split(";")
-        }
-        return {row.key: owner[row.value] for row in rows if row.value in owner}
+        answer = self._post("batch/read", {"properties": ["hs_additional_emails"], "inputs": inputs})
+        return rows, answer.is_success, json_of(answer)
+
+
+def _unanswered(rows: Iterable[Row]) -> dict[str, Rejection]:
+    reason = "HubSpot's answer does not mention the record; it may have been merged into another"
+    return {row.key: Rejection("no_answer", reason, retryable=True) for row in rows}
 
 
 def _named(rows: Sequence[Row], errors: Iterable[Mapping[str, Any]]) -> dict[int, Rejection]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from switchyard.api import lanes
 from switchyard.api.connectors import Limits
 from switchyard.api.errors import ConfigError, QuotaExhausted, TransientError
+
+_DRIFT = 1.001
+"""How much longer the vendor's clock may take for a window than ours: both are adjusted as they run."""
 
 
 class Budget:
     """The pace of one account, shared by every client that uses it. Safe to use from many threads.
 
     A call counts in a window until `seconds` after it *ended*, not after it began: calls reach the vendor at an unknown
-    moment in between, so that no jitter of the network can put one call too many into a window of the vendor's.
+    moment in between, so that no jitter of the network can put one call too many into a window of the vendor's. What
+    it costs is the time that an answer takes, once per window.
 
     Args:
         limits: what the vendor allows.
@@ -32,7 +37,7 @@ class Budget:
         limits: Limits,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = lanes.pause,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.limits = limits
@@ -45,6 +50,7 @@ class Budget:
             bucket: deque(maxlen=max((window.calls for window in windows), default=0))
             for bucket, windows in limits.windows.items()
         }
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._under_way: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
         self._not_before: dict[str, float] = {}
@@ -67,7 +73,7 @@ class Budget:
             TransientError: the wait would end after the deadline; `retry_after` says how long it is.
             ConfigError: the limits have windows, but none for this bucket.
         """
-        self._reserve(bucket, deadline)
+        self._take_turn(bucket, deadline)
         try:
             yield
         finally:
@@ -114,10 +120,23 @@ class Budget:
             self._not_before = {bucket: now + at - wall for bucket, at in state["not_before"].items()}
             self._closed_until = datetime.fromisoformat(state["closed_until"])
 
-    def _reserve(self, bucket: str, deadline: float | None) -> None:
+    def _take_turn(self, bucket: str, deadline: float | None) -> None:
         if self._ended and bucket not in self._ended and bucket != "default":
             raise ConfigError(f"no bucket {bucket!r} in the limits, which name {', '.join(sorted(self._ended))}")
+        # Of all who wait one watches the clock: woken together, they would be slower than the limits.
+        with self._changed:
+            turn = self._turns[bucket]
+        left = -1.0 if deadline is None else max(deadline - self.clock(), 0.0)
+        if not turn.acquire(timeout=left):
+            raise TransientError("the account's limits leave no room for this call in time")
+        try:
+            self._reserve(bucket, deadline)
+        finally:
+            turn.release()
+
+    def _reserve(self, bucket: str, deadline: float | None) -> None:
         while True:
+            lanes.check()
             with self._changed:
                 self._refuse_if_exhausted()
                 wait = self._wait(bucket)
@@ -146,7 +165,7 @@ class Budget:
                 return None
             log = self._ended[bucket]
             if free <= len(log):
-                wait = max(wait, log[-free] + window.seconds - now)
+                wait = max(wait, log[-free] + window.seconds * _DRIFT - now)
         return wait
 
     def _refuse_if_exhausted(self) -> None:

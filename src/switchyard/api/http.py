@@ -23,17 +23,20 @@ from switchyard.api.errors import (
     SwitchyardError,
     TransientError,
 )
+from switchyard.api.lanes import CalledOff, concurrently
 from switchyard.api.tokens import CachedToken, Refusable
 from switchyard.api.transport import DEADLINE, NetworkTransport, names_internal
 
 __all__ = [
     "Budget",
     "CachedToken",
+    "CalledOff",
     "HttpClient",
     "Options",
     "Refusable",
     "RetryPolicy",
     "UnknownOutcome",
+    "concurrently",
     "json_of",
     "pages",
 ]
@@ -199,11 +202,12 @@ class HttpClient:
             body = urlencode(form).encode()
             headers["content-type"] = "application/x-www-form-urlencoded"
         repeatable = options.get("repeatable")
+        url = self._pinned(path)
+        if params := {name: value for name, value in (options.get("params") or {}).items() if value is not None}:
+            url = url.copy_merge_params(params)
         return _Call(
             method=method,
-            url=self._pinned(path).copy_merge_params(
-                {name: value for name, value in (options.get("params") or {}).items() if value is not None}
-            ),
+            url=url,
             headers=headers | {name.lower(): value for name, value in (options.get("headers") or {}).items()},
             body=body,
             bucket=options.get("bucket", "default"),

@@ -20,6 +20,9 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 DEADLINE = "switchyard.deadline"
 """Request extension: the instant of `time.monotonic` at which the exchange is cut off."""
 
+_IDLE = 30.0
+"""Seconds after which an unused connection is closed, sooner than the other side is likely to."""
+
 # Prefixes that `is_global` of some supported Python calls global although they reach, or may carry, an inner address:
 # IETF protocol assignments; NAT64, both forms; Teredo; 6to4; SRv6 identifiers.
 _CARRIERS = tuple(
@@ -51,7 +54,13 @@ class NetworkTransport(httpx.BaseTransport):
 
     def __init__(self, *, internal: bool) -> None:
         self._backend = _Backend(internal=internal)
-        self._pool = httpcore.ConnectionPool(ssl_context=_trust(), network_backend=self._backend)
+        # As many connections as calls under way, which the account's budget counts.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_trust(),
+            network_backend=self._backend,
+            max_connections=None,
+            keepalive_expiry=_IDLE,
+        )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return the answer with its body still unread; see `httpx.BaseTransport`."""

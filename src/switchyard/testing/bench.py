@@ -7,30 +7,18 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import httpx
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from switchyard.api import (
-    ConnectorConfig,
-    ConnectorSpec,
-    Limits,
-    ListChanges,
-    ListReceipt,
-    ListRef,
-    ListSink,
-    Member,
-    Page,
-    RemoteList,
-    Stream,
-)
+from switchyard.api import ConnectorConfig, ConnectorSpec, Limits, Page, Stream
 from switchyard.api.records import BYTE, JSON, LINE
-from switchyard.testing.builders import Api, SimpleContext, Wire
+from switchyard.testing.builders import SimpleContext
+from switchyard.testing.wire import Api, Fault, Wire
 
 HOSTILE_RECORDS: Sequence[Mapping[str, JSON]] = (
     {
@@ -63,18 +51,22 @@ class Bench:
         """The configuration as its model."""
         return self.spec.config.model_validate(copy.deepcopy(dict(self.config)))
 
+    @property
+    def limits(self) -> Limits:
+        """What the vendor allows."""
+        return self.spec.limits(self.checked()) if self.spec.limits else Limits()
+
     def among(self, setting: Setting) -> Bench:
         """The same connector with another configuration, or another vendor."""
         config, api = (self.config, setting) if callable(setting) else (setting, self.api)
         return Bench(self.spec, config, api, self.folder)
 
     @contextmanager
-    def built(self, interfere: Callable[[httpx.Request], httpx.Response | None] | None = None) -> Iterator[Built]:
+    def built(self, fault: Fault | None = None) -> Iterator[Built]:
         """The connector, built anew, with its context; everything it opened is closed afterwards."""
         config = self.checked()
-        limits = self.spec.limits(config) if self.spec.limits else Limits()
-        wire = Wire(self.api, interfere)
-        context = SimpleContext(self.folder, transport=wire, limits=limits)
+        wire = Wire(self.api, fault)
+        context = SimpleContext(self.folder, transport=wire, limits=self.limits)
         try:
             yield Built(self.spec.build(config, context), context, wire)
         finally:
@@ -96,25 +88,6 @@ class Built:
     connector: Any
     context: SimpleContext
     wire: Wire
-
-
-@dataclass(frozen=True)
-class Joining:
-    """The list, and the changes that put everybody on it."""
-
-    wanted: RemoteList
-    changes: ListChanges
-
-    def ref(self, built: Built) -> ListRef:
-        """The list, which exists now."""
-        sink: ListSink = built.connector
-        return sink.ensure(self.wanted, None)
-
-    def leaving(self, receipts: Iterable[ListReceipt]) -> ListChanges:
-        """The changes that take the first two off the list again."""
-        ids = {key: remote_id for receipt in receipts for key, remote_id in receipt.upserted.items()}
-        first = sorted(ids)[:2]
-        return ListChanges(id="kit-leave", remove=[Member(key=key, remote_id=ids[key]) for key in first])
 
 
 def secrets_of(value: Any, name: str = "") -> Iterator[str]:
@@ -175,25 +148,6 @@ def is_json(value: Any) -> bool:
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
     except (TypeError, ValueError):
         return False
-
-
-def remote_ids_of(pages: Iterable[Page]) -> list[str]:
-    """What a read-back found."""
-    return [record["remote_id"] for record in records_of(pages)]
-
-
-def once(answer: httpx.Response) -> Callable[[httpx.Request], httpx.Response | None]:
-    """Answer the first request in the vendor's place."""
-    answers = iter([answer])
-    return lambda _: next(answers, None)
-
-
-def after(
-    answers: int, fault: Callable[[httpx.Request], httpx.Response]
-) -> Callable[[httpx.Request], httpx.Response | None]:
-    """Fail from then on, when the vendor has given so many answers."""
-    good = iter(range(answers))
-    return lambda request: fault(request) if next(good, None) is None else None
 
 
 def held() -> set[str]:

@@ -1,52 +1,24 @@
-"""What tests build connectors with: a context of their own, and a wire that can fail."""
+"""What tests build connectors with: a context of their own."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import httpx
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from switchyard.api import Limits, Page
 from switchyard.api.http import Budget, HttpClient
-from switchyard.api.transport import NetworkTransport
-
-Api: TypeAlias = Callable[[httpx.Request], httpx.Response]
-"""A vendor's API as a function. It may raise an `httpx.TransportError` for a fault of the network."""
 
 _NO_LIMITS = Limits()
 
 
-class Wire(httpx.BaseTransport):
-    """Stands between a connector and its vendor.
-
-    Args:
-        vendor: the vendor's API as a function; None for the real network (a simulator).
-        interfere: asked before the vendor; what it answers or raises comes instead of the vendor's answer.
-    """
-
-    def __init__(
-        self, vendor: Api | None = None, interfere: Callable[[httpx.Request], httpx.Response | None] | None = None
-    ) -> None:
-        self.interfere = interfere
-        self.requests = 0
-        self._inner = NetworkTransport(internal=True) if vendor is None else httpx.MockTransport(vendor)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """See `httpx.BaseTransport`."""
-        self.requests += 1
-        answer = self.interfere(request) if self.interfere else None
-        return answer or self._inner.handle_request(request)
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._inner.close()
-
-
 class SimpleContext:
-    """A `Context` for tests. Nobody really waits: waits are kept in `waits`, and its clock moves by them.
+    """A `Context` for tests. Nobody really waits: waits are kept in `waits`, and its clock moves by them. What was
+    pushed to the connection is what a test puts into `pushed`: tables as `Context.inbox` yields them.
 
     Args:
         project: the project's folder; the workspace is made below it.
@@ -68,6 +40,7 @@ class SimpleContext:
         self.workspace = project / ".workspace" / connection
         self.workspace.mkdir(parents=True, exist_ok=True)
         self.waits: list[float] = []
+        self.pushed: list[pa.Table] = []
         self._transport = transport
         self._clients: list[HttpClient] = []
         self._marks: defaultdict[str, set[str]] = defaultdict(set)
@@ -82,6 +55,13 @@ class SimpleContext:
     def marked(self, stream: str, marks: Collection[str]) -> frozenset[str]:
         """See `Context.marked`."""
         return frozenset(self._marks[stream].intersection(marks))
+
+    def inbox(self, after: int | None = None) -> Iterator[pa.Table]:
+        """See `Context.inbox`."""
+        for table in self.pushed:
+            rows = table if after is None else table.filter(pc.greater(table["sequence"], after))
+            if rows.num_rows:
+                yield rows
 
     def commit(self, stream: str, page: Page) -> None:
         """Keep the page's marks, as the hub does with the page."""

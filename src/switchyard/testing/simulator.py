@@ -3,17 +3,7 @@
 A simulator registers handlers with `route` and keeps the vendor's state in plain dicts. Handlers run one at a time in
 the server's thread, so they need no locks. Tests use it as a context manager; `serve` runs it in the foreground.
 
-Beside the vendor's paths it answers, to whoever runs it as a process:
-
-========================== ==========================================================================
-GET /_simulator/calls      `?since=N`: calls after number N, counted by method and route, and the last number
-GET /_simulator/journal    `?since=N&limit=M`: the calls themselves, without bodies
-GET /_simulator/state      what the vendor's system holds, in brief
-POST /_simulator/script    `{"method", "path", "steps": [...]}`: script faults (see `fault_from_json`)
-DELETE /_simulator/script  forget what was scripted
-POST /_simulator/settings  `{"latency": seconds}`
-POST /_simulator/edit/NAME a change made by hand inside the vendor's system; the body holds its arguments
-========================== ==========================================================================
+A call meets, in this order: a scripted delay (it is on its way), sign-in and limits, its latency, the handler.
 """
 
 from __future__ import annotations
@@ -23,21 +13,20 @@ import random
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from switchyard.testing.simulator_control import CONTROL, control_routes
+from switchyard.testing.simulator_delays import Slow, duration
 from switchyard.testing.simulator_faults import (
     DailyQuota,
     Fault,
     ManualClock,
     RateWindow,
     Script,
-    fault_from_json,
 )
 from switchyard.testing.simulator_journal import DROPPED, Call, Journal
 from switchyard.testing.simulator_messages import (
@@ -51,6 +40,7 @@ from switchyard.testing.simulator_messages import (
     read_request,
     send_answer,
 )
+from switchyard.testing.simulator_server import Connection, Server
 
 __all__ = [
     "Answer",
@@ -65,9 +55,9 @@ __all__ = [
     "Route",
     "Simulator",
     "SimulatorOptions",
+    "Slow",
 ]
 
-CONTROL = "/_simulator/"
 _PAUSE = 0.2
 """Seconds between two times of keeping what a simulator holds, at least."""
 Clock: TypeAlias = Callable[[], float]
@@ -78,8 +68,8 @@ class SimulatorOptions(TypedDict, total=False):
     """What every simulator takes by keyword.
 
     port: to listen on; 0, the default, for any free one. seed: of everything random, so that a run can be repeated.
-    clock: the vendor's, in epoch seconds. latency: seconds that every call takes before it is looked at. keep_bodies:
-    how many of the newest request bodies the journal keeps.
+    clock: the vendor's, in epoch seconds. latency: seconds that every call takes which no `Slow` of
+    `Simulator.slow` matches. keep_bodies: how many of the newest request bodies the journal keeps.
     """
 
     port: int
@@ -97,16 +87,18 @@ class Simulator:
         self.random = random.Random(options.get("seed", 0))  # noqa: S311
         self.clock = options.get("clock", time.time)
         self.latency = options.get("latency", 0.0)
+        self.slow: list[Slow] = []
         self.changes = 0
         self.journal = Journal(bodies=options.get("keep_bodies", 2_000))
         self._port = options.get("port", 0)
         self._router = Router()
-        self._control = _control_routes(self)
+        self._control = control_routes(self)
         self._script = Script()
         self._watches: dict[tuple[int, Moment], Callable[[], object]] = {}
+        self._lost: dict[int, Callable[[], object]] = {}
         self._failures: list[Exception] = []
         self._listener: socket.socket | None = None
-        self._running: tuple[_Server, threading.Thread] | None = None
+        self._running: tuple[Server, threading.Thread] | None = None
 
     def route(self, method: str, pattern: str, handler: Handler) -> None:
         """Answer `method` on paths like `pattern` (`/lists/{list_id}`) by `handler`."""
@@ -136,6 +128,10 @@ class Simulator:
         """Changes made by hand inside the vendor's system, by name, for the control API. For vendors to override."""
         return {}
 
+    def settings(self) -> Mapping[str, Callable[[Any], object]]:
+        """What the control API can set, by name. For vendors to add to."""
+        return {"latency": self._set_latency, "slow": self._set_slow}
+
     def script(self, method: str | None, path: str, steps: Iterable[Answer | Fault | None]) -> None:
         """Let the next matching calls take these steps, one each: an answer, a fault, or None for nothing unusual.
 
@@ -151,6 +147,15 @@ class Simulator:
     def at_call(self, number: int, callback: Callable[[], object], moment: Moment = "before") -> None:
         """Call back when the call with this number (from 1) arrives, is applied but not answered, or is answered."""
         self._watches[number, moment] = callback
+
+    def kill_at(self, number: int, kill: Callable[[], object], moment: Moment) -> None:
+        """Let `kill` end the caller at its call with this number (from 1): "before" the vendor acted on it, when it
+        has "applied" the call and not answered, or when it has "answered".
+        """
+        if moment == "before":
+            self._lost[number] = kill
+        else:
+            self.at_call(number, kill, moment)
 
     def calls(self, method: str | None = None, path: str = "", *, since: int = 0) -> list[Call]:
         """The calls so far, oldest first; see `Journal.calls`."""
@@ -212,7 +217,7 @@ class Simulator:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
-    def _server(self, tick: Callable[[], object] | None = None) -> _Server:
+    def _server(self, tick: Callable[[], object] | None = None) -> Server:
         # The protocol is named because asyncio sends without delay only where it is; else each answer takes 40 ms.
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -221,7 +226,7 @@ class Simulator:
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http=_Connection,
+            http=Connection,
             loop="asyncio",
             lifespan="off",
             ws="none",
@@ -233,24 +238,29 @@ class Simulator:
             # Longer than clients keep idle connections, so that the simulator is not the one to close them.
             timeout_keep_alive=75,
         )
-        return _Server(config, tick)
+        return Server(config, tick)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = await read_request(scope, receive)
+        if request is None:
+            return
         if request.path.startswith(CONTROL):
-            await send_answer(send, self._answer(self._control, request))
+            await send_answer(send, self._controlled(request))
             return
         found = self._router.find(request.method, request.path)
         call = self.journal.open(request, found[0].pattern if found else request.path, self.clock())
         fault = self._script.take(request.method, request.path)
         self._watch(call, "before")
-        await asyncio.sleep(self.latency + fault.delay)
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
         if fault.call is not None:
             fault.call()
-        if fault.drop == "before":
+        if (kill := self._lost.pop(call.number, None)) is not None:
+            kill()
+        if fault.drop == "before" or kill is not None:
             await _drop(call, scope, receive)
             return
-        answer = fault.answer or self._answer(self._router, request)
+        answer = fault.answer or await self._answer(found, request)
         self._watch(call, "applied")
         if fault.drop == "after":
             await _drop(call, scope, receive)
@@ -260,25 +270,53 @@ class Simulator:
             await _close(scope, receive)
         self._watch(call, "answered")
 
-    def _answer(self, router: Router, request: Request) -> Answer:
-        found = router.find(request.method, request.path)
+    async def _answer(self, found: tuple[Route, dict[str, str]] | None, request: Request) -> Answer:
         if found is None:
             return self.not_found(request)
         route, params = found
         request = Request(request.method, request.path, request.query, request.headers, request.body, params)
-        gated = router is self._router
-        try:
-            answer = (self.admit(request, route) if gated else None) or route.handler(request)
-        except Refusal as refusal:
-            answer = refusal.answer
-        except Malformed as error:
-            answer = self.malformed(str(error))
-        except Exception as error:  # kept for stop(), which raises it
-            self._failures.append(error)
-            answer = Answer(500, {"message": f"the simulator failed: {type(error).__name__}"})
+        answer = self._tried(lambda: self.admit(request, route))
+        if answer is None:
+            seconds = duration(self.slow, request.method, request.path, self.random)
+            if seconds is None:
+                seconds = self.latency
+            if seconds:
+                await asyncio.sleep(seconds)
+            answer = self._tried(lambda: route.handler(request))
+            assert answer is not None  # noqa: S101  # every handler answers
         if request.method != "GET":
             self.changes += 1
-        return self.decorate(request, route, answer) if gated else answer
+        return self.decorate(request, route, answer)
+
+    def _tried(self, act: Callable[[], Answer | None]) -> Answer | None:
+        try:
+            return act()
+        except Refusal as refusal:
+            return refusal.answer
+        except Malformed as error:
+            return self.malformed(str(error))
+        except Exception as error:  # kept for stop(), which raises it
+            self._failures.append(error)
+            return Answer(500, {"message": f"the simulator failed: {type(error).__name__}"})
+
+    def _controlled(self, request: Request) -> Answer:
+        found = self._control.find(request.method, request.path)
+        if found is None:
+            return Answer(404, {"message": f"no such path: {request.method} {request.path}"})
+        route, params = found
+        request = Request(request.method, request.path, request.query, request.headers, request.body, params)
+        if request.method != "GET":
+            self.changes += 1
+        try:
+            return route.handler(request)
+        except (Malformed, LookupError, TypeError, ValueError) as error:
+            return Answer(400, {"message": f"{type(error).__name__}: {error}"})
+
+    def _set_latency(self, seconds: float) -> None:
+        self.latency = float(seconds)
+
+    def _set_slow(self, rules: Iterable[Mapping[str, Any]]) -> None:
+        self.slow = [Slow.from_json(rule) for rule in rules]
 
     def _watch(self, call: Call, moment: Moment) -> None:
         if callback := self._watches.pop((call.number, moment), None):
@@ -305,46 +343,6 @@ class _Keeping:
         self._due = ended + max(_PAUSE, 9 * (ended - begun))
 
 
-class _Server(uvicorn.Server):
-    """Starts and stops at once: a suite does so hundreds of times, and nobody waits for a simulator's last words."""
-
-    def __init__(self, config: uvicorn.Config, tick: Callable[[], object] | None) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-        self._tick = tick
-        self.announce: Callable[[], object] = lambda: None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.ready.set()
-        self.announce()
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)
-        while not self.should_exit:
-            await asyncio.sleep(0.01)
-            if self._tick is not None:
-                self._tick()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
-        for server in self.servers:
-            server.close()
-        for task in self.server_state.tasks:
-            task.cancel()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        while self.server_state.connections:
-            await asyncio.sleep(0)
-
-
-class _Connection(H11Protocol):
-    """Hands its transport to the application, so that a connection can be dropped in mid-call."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the parent does
-        super().connection_made(transport)
-        self.app_state = {**self.app_state, "transport": transport}
-
-
 async def _drop(call: Call, scope: Scope, receive: Receive) -> None:
     call.status = DROPPED
     await _close(scope, receive)
@@ -354,54 +352,3 @@ async def _close(scope: Scope, receive: Receive) -> None:
     scope["state"]["transport"].close()
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _control_routes(simulator: Simulator) -> Router:
-    router = Router()
-
-    def add(method: str, path: str, handler: Handler) -> None:
-        router.add(Route(method, CONTROL + path, handler))
-
-    def calls(request: Request) -> Answer:
-        since = int(request.arguments().get("since", 0))
-        if since == 0:
-            counts = dict(simulator.journal.counts)
-        else:
-            counts = Counter((call.method, call.route) for call in simulator.calls(since=since))
-        rows = [{"method": method, "route": route, "count": count} for (method, route), count in sorted(counts.items())]
-        return Answer(body={"last": simulator.journal.total, "total": sum(counts.values()), "calls": rows})
-
-    def journal(request: Request) -> Answer:
-        arguments = request.arguments()
-        found = simulator.calls(since=int(arguments.get("since", 0)))[: int(arguments.get("limit", 1_000))]
-        names = ("number", "method", "path", "route", "query", "at", "status")
-        return Answer(body={"calls": [{name: getattr(call, name) for name in names} for call in found]})
-
-    def script(request: Request) -> Answer:
-        wanted = request.json()
-        simulator.script(wanted.get("method"), wanted["path"], [fault_from_json(step) for step in wanted["steps"]])
-        return Answer(204)
-
-    def forget(_: Request) -> Answer:
-        simulator.forget_script()
-        return Answer(204)
-
-    def settings(request: Request) -> Answer:
-        simulator.latency = float(request.json()["latency"])
-        return Answer(204)
-
-    def edit(request: Request) -> Answer:
-        known = simulator.edits()
-        name = request.params["name"]
-        if name not in known:
-            return Answer(404, {"message": f"no edit {name!r}; there are {', '.join(sorted(known))}"})
-        return Answer(body={"result": known[name](**(request.json() if request.body else {}))})
-
-    add("GET", "calls", calls)
-    add("GET", "journal", journal)
-    add("GET", "state", lambda _: Answer(body=simulator.state()))
-    add("POST", "script", script)
-    add("DELETE", "script", forget)
-    add("POST", "settings", settings)
-    add("POST", "edit/{name}", edit)
-    return router

@@ -113,12 +113,14 @@ class Router:
         return None
 
 
-async def read_request(scope: Scope, receive: Receive) -> Request:
-    """Read one ASGI request to its end."""
+async def read_request(scope: Scope, receive: Receive) -> Request | None:
+    """Read one ASGI request to its end; None where the caller went away before it."""
     chunks: list[bytes] = []
     more = True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         chunks.append(message.get("body", b""))
         more = message.get("more_body", False)
     return Request(

@@ -36,6 +36,26 @@ def test_limits_follow_subscription_and_sign_in(config, calls, daily):
     assert limits.daily == daily
 
 
+@pytest.mark.parametrize(
+    ("config", "concurrency"),
+    [
+        ({"token": "t", "tier": "free"}, 5),
+        ({"token": "t", "tier": "enterprise"}, 10),
+        ({"token": "t", "tier": "pro", "addon": True}, 13),
+        ({"oauth": OAUTH, "tier": "enterprise"}, 6),
+        ({"token": "t", "tier": "enterprise", "concurrency": 1}, 1),
+        ({"token": "t", "tier": "none"}, 8),
+    ],
+)
+def test_calls_under_way_follow_the_window_unless_they_are_set(config, concurrency):
+    assert SPEC.limits(HubSpotConfig(**config)).concurrency == concurrency
+
+
+def test_a_simulator_without_limits_needs_no_pace():
+    limits = SPEC.limits(HubSpotConfig(token="t", tier="none"))
+    assert (limits.windows, limits.daily) == ({}, None)
+
+
 def test_accounts_differ_by_credential_and_do_not_show_it():
     accounts = [
         SPEC.account(HubSpotConfig(**config)) for config in ({"token": "hush-0"}, {"token": "hush-3"}, {"oauth": OAUTH})
@@ -54,6 +74,8 @@ def test_accounts_differ_by_credential_and_do_not_show_it():
         {"token": "t", "time_zone": "Europe/Nowhere"},
         {"token": "t", "object": "companies"},
         {"token": "t", "membership_batch": 0},
+        {"token": "t", "concurrency": 0},
+        {"token": "t", "list_lag": -1},
         {"token": "t", "tokn": "t"},
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -106,17 +108,65 @@ def test_update_takes_record_ids_only_and_leaves_out_who_was_merged_away(simulat
     refused = client.post(f"{CONTACTS}/batch/update", json={"inputs": [upsert_input("w@x.example")]})
     assert refused.status_code == 400
     assert "non-unique 0-1 property" in refused.json()["message"]
+    simulator.contacts.merges_keep_id = True
     simulator.contacts.merge(winner, loser)
     inputs = [{"id": each, "properties": {"city": "Graz"}} for each in (winner, loser)]
     answer = client.post(f"{CONTACTS}/batch/update", json={"inputs": inputs})
     assert answer.status_code == 200
     assert [row["id"] for row in answer.json()["results"]] == [winner]
-    assert client.get(f"{CONTACTS}/{loser}").json()["id"] == winner
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_two_contacts_that_are_merged_become_one_that_both_ids_lead_to(simulator, client, keeps):
+    simulator.contacts.merges_keep_id = keeps
+    made = [simulator.lists.add(name) for name in ("first's", "second's", "nobody's")]
+    first, second, third = (simulator.contacts.add({"email": f"{name}@x.example", "city": name}).id for name in "abc")
+    simulator.lists.put_on(made[0].id, [first])
+    simulator.lists.put_on(made[1].id, [second])
+    once = client.post(f"{CONTACTS}/merge", json={"primaryObjectId": first, "objectIdToMerge": second}).json()["id"]
+    assert (once == first) is keeps
+    twice = client.post(f"{CONTACTS}/merge", json={"primaryObjectId": third, "objectIdToMerge": second}).json()["id"]
+    for each in (first, second, third, once):
+        assert client.get(f"{CONTACTS}/{each}").json()["id"] == twice
+    read = client.post(f"{CONTACTS}/batch/read", json={"inputs": [{"id": first}], "properties": ["city"]}).json()
+    assert [(row["id"], row["properties"]["city"]) for row in read["results"]] == [(twice, "c")]
+    assert [simulator.member_emails(each.name) for each in made] == [{"c@x.example"}, {"c@x.example"}, set()]
+    rows = client.post(f"{CONTACTS}/batch/upsert", json={"inputs": [upsert_input(f"{n}@x.example") for n in "abc"]})
+    assert {row["id"] for row in rows.json()["results"]} == {twice}
+    assert len(simulator.contacts.records) == 1
+
+
+def test_a_record_that_was_merged_away_cannot_be_put_on_a_list(simulator, client):
+    vip = simulator.lists.add("vip")
+    first, second = (simulator.contacts.add({"email": f"{name}@x.example"}).id for name in "ab")
+    simulator.contacts.merge(first, second)
+    answer = client.put(f"/crm/v3/lists/{vip.id}/memberships/add", json=[first, second])
+    assert answer.json()["recordIdsMissing"] == [first, second]
+    assert not vip.members
+
+
+def test_nothing_is_left_of_an_erased_contact_but_its_blocked_addresses(simulator, client):
+    vip = simulator.lists.add("vip")
+    main, other = (simulator.contacts.add({"email": f"{name}@x.example"}).id for name in ("main", "other"))
+    gone = simulator.contacts.merge(main, other)
+    simulator.lists.put_on(vip.id, [gone])
+    assert client.post(f"{CONTACTS}/gdpr-delete", json={"objectId": other}).status_code == 204
+    ids = (main, other, gone)
+    assert [client.get(f"{CONTACTS}/{each}").status_code for each in ids] == [404, 404, 404]
+    read = client.post(f"{CONTACTS}/batch/read", json={"inputs": [{"id": each} for each in ids]})
+    assert (read.status_code, read.json()["errors"][0]["context"]["ids"]) == (207, list(ids))
+    inputs = [upsert_input(f"{name}@x.example", name) for name in ("main", "other", "new")]
+    upsert = client.post(f"{CONTACTS}/batch/upsert", json={"inputs": inputs}).json()
+    assert [row["properties"]["email"] for row in upsert["results"]] == ["new@x.example"]
+    assert {error["context"]["objectWriteTraceId"][0] for error in upsert["errors"]} == {"main", "other"}
+    assert client.put(f"/crm/v3/lists/{vip.id}/memberships/add", json=[gone]).json()["recordIdsMissing"] == [gone]
+    assert client.post(f"{CONTACTS}/search", json={}).json()["total"] == 1
+    assert not vip.members
 
 
 def test_an_additional_address_finds_the_contact_and_stays_additional(simulator, client):
     winner, loser = (simulator.contacts.add({"email": f"{name}@x.example"}).id for name in ("w", "l"))
-    simulator.contacts.merge(winner, loser)
+    winner = simulator.contacts.merge(winner, loser)
     answer = client.post(f"{CONTACTS}/batch/upsert", json={"inputs": [upsert_input("L@x.example", city="Graz")]})
     (row,) = answer.json()["results"]
     assert (row["id"], row["new"], row["properties"]["email"]) == (winner, False, "w@x.example")
@@ -210,6 +260,19 @@ def test_the_daily_limit_ends_at_midnight(clock):
             assert client.get(CONTACTS).status_code == 200
 
 
+def test_the_day_ends_at_midnight_of_the_accounts_zone(clock):
+    with HubSpotSimulator(Account(daily=1, time_zone="Asia/Tokyo"), clock=clock) as simulator:
+        headers = {"authorization": f"Bearer {STATIC}"}
+        with httpx.Client(base_url=simulator.url, headers=headers) as client:
+            statuses = []
+            for _ in range(25):
+                statuses.append(client.get(CONTACTS).status_code)
+                clock.advance(3_600)
+            began = datetime.fromtimestamp(clock.now - 25 * 3_600, ZoneInfo("Asia/Tokyo"))
+            fresh = [hour for hour in range(25) if hour == 0 or (began + timedelta(hours=hour)).hour == 0]
+            assert [hour for hour, status in enumerate(statuses) if status == 200] == fresh
+
+
 def test_search_filters_sorts_pages_and_stops_at_10_000(client, simulator, clock):
     for each in range(5):
         simulator.contacts.add({"email": f"p{each}@x.example", "city": "Graz" if each % 2 else "Linz"})
@@ -253,21 +316,110 @@ def test_signing_in_goes_wrong_the_way_hubspot_says_it(simulator, clock):
     assert (unknown.status_code, unknown.json()["category"]) == (401, "INVALID_AUTHENTICATION")
 
 
+def test_lists_show_their_members_late(simulator, client, clock):
+    vip = simulator.lists.add("vip")
+    early, late = (simulator.contacts.add({"email": f"{name}@x.example"}).id for name in ("early", "late"))
+    simulator.lists.put_on(vip.id, [early])
+    simulator.lists.lag = 60
+    root = f"/crm/v3/lists/{vip.id}/memberships"
+
+    def shown() -> list[list[str]]:
+        answers = [client.get(path).json() for path in (root, f"{root}/join-order")]
+        assert {answer["total"] for answer in answers} == {len(answer["results"]) for answer in answers}
+        return [[row["recordId"] for row in answer["results"]] for answer in answers]
+
+    clock.advance(60)
+    assert shown() == [[early]] * 2
+    body = {"recordIdsToAdd": [late], "recordIdsToRemove": [early]}
+    assert client.put(f"{root}/add-and-remove", json=body).json()["recordsIdsAdded"] == [late]
+    assert client.get(f"/crm/v3/lists/{vip.id}").json()["list"]["size"] == 1
+    clock.advance(59)
+    assert shown() == [[early]] * 2
+    assert client.get(f"/crm/v3/lists/records/0-1/{late}/memberships").json()["results"] == []
+    assert client.put(f"{root}/add-and-remove", json=body).json()["recordsIdsAdded"] == []
+    clock.advance(1)
+    assert shown() == [[late]] * 2
+
+
+def test_searches_find_changes_late(simulator, client, clock):
+    contacts = simulator.contacts
+    moved, gone, merged = (contacts.add({"email": f"{name}@x.example", "city": "Graz"}).id for name in "abc")
+    contacts.lag = 30
+
+    def found() -> list[str]:
+        groups = [{"filters": [{"propertyName": "city", "operator": "EQ", "value": "graz"}]}]
+        rows = client.post(f"{CONTACTS}/search", json={"filterGroups": groups}).json()["results"]
+        clock.advance(1)
+        return [row["id"] for row in rows]
+
+    assert found() == [moved, gone, merged]
+    contacts.update(moved, {"city": "Linz"})
+    contacts.archive(gone)
+    new = contacts.add({"email": "d@x.example", "city": "Graz"}).id
+    both = contacts.merge(merged, new)
+    assert found() == [moved, gone, merged]
+    assert client.get(f"{CONTACTS}/{moved}", params={"properties": "city"}).json()["properties"]["city"] == "Linz"
+    clock.advance(30)
+    assert found() == [both]
+    contacts.update(moved, {"city": "Graz"})
+    contacts.lag = 0
+    assert sorted(found()) == sorted([moved, both])
+
+
 def test_hand_edits_over_the_control_api(simulator, client):
     def edit(what: str, /, **arguments: object) -> object:
         return client.post(f"/_simulator/edit/{what}", json=arguments).json()["result"]
 
-    one, two = (edit("create_contact", values={"email": f"{name}@x.example"}) for name in ("one", "two"))
+    def state() -> dict[str, object]:
+        return client.get("/_simulator/state").json()
+
+    one, two, three = (
+        edit("create_contact", values={"email": f"{name}@x.example"}) for name in ("one", "two", "three")
+    )
     vip = edit("create_list", name="vip")
     edit("add_members", list_id=vip, record_ids=[one, two])
-    edit("merge_contacts", primary_id=one, other_id=two)
-    assert client.get("/_simulator/state").json() == {
-        "contacts": 1,
+    both = edit("merge_contacts", primary_id=one, other_id=two)
+    assert state() == {
+        "contacts": 2,
         "lists": [{"id": vip, "name": "vip", "size": 1, "processing_type": "MANUAL", "deleted": False}],
         "properties": [],
     }
-    edit("delete_list", list_id=vip)
+    edit("remove_members", list_id="vip", record_ids=["two@x.example"])
+    edit("add_members", list_id="vip", record_ids=["Three@x.example"])
+    assert list(simulator.lists.lists[vip].members) == [int(three)]
+    edit("archive_contact", record_id="three@x.example")
+    edit("erase_contact", record_id=both)
+    assert state()["lists"][0]["size"] == 0
+    edit("rename_list", list_id="vip", name="gold")
+    edit("delete_list", list_id="gold")
     assert client.get(f"/crm/v3/lists/{vip}").status_code == 404
+    edit("restore_list", list_id="gold")
+    assert client.get(f"/crm/v3/lists/{vip}").json()["list"]["name"] == "gold"
+    assert client.post("/_simulator/edit/delete_list", json={"list_id": "silver"}).status_code == 400
+    assert client.get("/_simulator/edit").json()["restore_list"] == ["list_id"]
+
+
+def test_a_deleted_list_comes_back_with_its_members_within_90_days(simulator, client, clock):
+    made = simulator.lists.add("vip")
+    simulator.lists.put_on(made.id, [simulator.contacts.add({"email": "ann@x.example"}).id])
+    path = f"/crm/v3/lists/{made.id}"
+    for days, status in ((90, 204), (91, 404)):
+        client.delete(path)
+        clock.advance(days * 86_400)
+        assert client.put(f"{path}/restore").status_code == status
+        assert client.get(path).status_code == (200 if status == 204 else 404)
+    assert simulator.lists.lists[made.id].members
+
+
+def test_settings_over_the_control_api(simulator, client):
+    def set_(**values: object) -> int:
+        return client.post("/_simulator/settings", json=values).status_code
+
+    assert set_(list_lag=5, index_lag=7, merges_keep_id=True, latency=0, tier="free") == 204
+    assert (simulator.lists.lag, simulator.contacts.lag, simulator.contacts.merges_keep_id) == (5, 7, True)
+    assert client.get(CONTACTS).headers["x-hubspot-ratelimit-max"] == "100"
+    assert set_(tier=None) == 204
+    assert "x-hubspot-ratelimit-max" not in client.get(CONTACTS).headers
 
 
 @pytest.mark.parametrize("version", PATHS)

@@ -6,6 +6,7 @@ import pytest
 
 from switchyard.api import ListSink, Member, PermanentError, RemoteList, TransientError
 from switchyard.api.connectors import Checkable, Costed
+from switchyard.api.errors import ListGone
 from switchyard.api.http import UnknownOutcome
 from switchyard.testing.simulator import Answer, Fault
 from switchyard_connectors.hubspot.simulator import Account
@@ -185,7 +186,7 @@ def test_a_deleted_list_stops_and_is_not_made_again(desk, people):
         lambda: desk.deliver(ref, add=[Member("p", "101")]),
         lambda: desk.held(ref),
     ):
-        with pytest.raises(PermanentError, match="deleted in HubSpot; restore"):
+        with pytest.raises(ListGone, match="deleted in HubSpot; restore"):
             action()
     assert len(desk.simulator.lists.lists) == 1
 
@@ -242,7 +243,7 @@ def test_a_record_merged_away_comes_back_with_the_winners_id(desk):
     ref = desk.ensure()
     contacts = desk.simulator.contacts
     winner, loser = (contacts.add({"email": f"{name}@x.example"}).id for name in ("winner", "loser"))
-    contacts.merge(winner, loser)
+    winner = contacts.merge(winner, loser)
     member = Member("p", loser, {"email": "loser@x.example", "city": "Graz"})
     done = desk.deliver(ref, upsert=[member], add=[member])
     assert done.upserted == {"p": winner}

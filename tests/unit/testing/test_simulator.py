@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import subprocess
 import sys
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from switchyard.testing.simulator import (
     Answer,
@@ -18,7 +21,9 @@ from switchyard.testing.simulator import (
     Request,
     Route,
     Simulator,
+    Slow,
 )
+from switchyard.testing.simulator_delays import Delayed
 
 
 class Counter(Simulator):
@@ -126,6 +131,57 @@ def test_callbacks_come_at_the_moment_they_were_asked_for(counter, client):
     assert seen == {"scripted": 0, "before": 1, "applied": 2, "answered": 2}
 
 
+@pytest.mark.parametrize(("moment", "value", "status"), [("before", 1, 0), ("applied", 2, 200), ("answered", 2, 200)])
+def test_the_caller_is_killed_at_one_of_three_moments_of_its_nth_call(counter, client, moment, value, status):
+    killed = []
+    counter.kill_at(2, lambda: killed.append(counter.value), moment)
+    client.post("/count", json={"by": 1})
+    # The one who calls here lives on, and sees what a dead one does not.
+    if moment == "before":
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.post("/count", json={"by": 1})
+    else:
+        client.post("/count", json={"by": 1})
+    client.get("/named/x")
+    assert (killed, counter.value, counter.calls()[1].status) == ([value], value, status)
+
+
+def test_a_request_whose_sender_dies_in_the_middle_of_it_never_was(counter, client):
+    address = ("127.0.0.1", int(counter.url.rpartition(":")[2]))
+    with socket.create_connection(address) as connection:
+        connection.sendall(b'POST /count HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{"by": 1}')
+    client.get("/named/x")
+    assert counter.value == 0
+    assert [call.route for call in counter.calls()] == ["/named/{name}"]
+
+
+def test_calls_are_slow_by_the_first_rule_that_matches(counter):
+    counter.latency = 5.0
+    counter.slow = [Slow(0.0, 0.001, "POST", "^/count$"), Slow(0.0, path="named")]
+    with httpx.Client(base_url=counter.url, timeout=0.5) as client:
+        assert client.post("/count", json={"by": 1}).status_code == 200
+        assert client.get("/named/x").status_code == 200
+        with pytest.raises(httpx.ReadTimeout):
+            client.get("/bug")
+
+
+def test_who_is_refused_does_not_wait(counter):
+    counter.latency = 5.0
+    with httpx.Client(base_url=counter.url, timeout=2) as client:
+        assert client.post("/count", headers={"authorization": "wrong"}).status_code == 401
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans()), max_size=30), st.integers(0, 10))
+def test_what_shows_late_is_the_past(steps, lag):
+    truth, delayed, past, now = {}, Delayed({}), [(-10, {})], 0
+    for pause, key, gone in steps:
+        now += pause
+        delayed.note(now, key, None if gone else now)
+        truth = {name: value for name, value in truth.items() if name != key} | ({} if gone else {key: now})
+        past.append((now, truth))
+        assert delayed.until(now - lag) == next(state for at, state in reversed(past) if at <= now - lag)
+
+
 def test_the_journal_keeps_the_newest_bodies_only():
     with Counter(keep_bodies=2) as counter, httpx.Client(base_url=counter.url) as client:
         for step in range(4):
@@ -149,6 +205,8 @@ def test_the_control_api_counts_scripts_and_edits(counter, client):
     assert client.post("/count", json={"by": 1}).status_code == 418
     assert client.post("/_simulator/edit/set", json={"value": 7}).json() == {"result": 7}
     assert client.post("/_simulator/edit/unset").status_code == 404
+    assert client.post("/_simulator/edit/set", json={"worth": 7}).status_code == 400
+    assert client.get("/_simulator/edit").json() == {"set": ["value"]}
     assert client.get("/_simulator/state").json() == {"value": 7}
     client.get("/named/one")
     client.get("/named/two")
@@ -163,6 +221,14 @@ def test_the_control_api_counts_scripts_and_edits(counter, client):
     assert client.get("/_simulator/calls", params={"since": 2}).json()["total"] == 1
     paths = [call["path"] for call in client.get("/_simulator/journal", params={"since": 1}).json()["calls"]]
     assert paths == ["/named/one", "/named/two"]
+
+
+def test_the_control_api_sets_latencies(counter, client):
+    rules = [{"seconds": 0.1, "jitter": 0.2, "path": "^/count$"}]
+    assert client.post("/_simulator/settings", json={"latency": 0.5, "slow": rules}).status_code == 204
+    assert (counter.latency, counter.slow) == (0.5, [Slow(0.1, 0.2, None, "^/count$")])
+    assert client.post("/_simulator/settings", json={"mood": 1}).status_code == 404
+    assert client.post("/_simulator/settings", json={"latency": "long"}).status_code == 400
 
 
 def test_a_window_lets_through_its_calls_and_rolls():
