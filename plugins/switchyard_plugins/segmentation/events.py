@@ -30,16 +30,19 @@ def measured(profiles: ir.Table, scope: Scope, measures: Mapping[Measure, str], 
 
 def _joined(events: ir.Table, profiles: ir.Table, group: Sequence[Measure]) -> ir.Table:
     """The events with their profile's instant, without those too old for any measure of the group."""
+    reaches = [reach(measure) for measure in group]
+    known = [length for length in reaches if length is not None]
+    farthest = max(known) if len(known) == len(reaches) else None
+    if farthest is not None:
+        # One bound for all: an engine can skip those events while it reads, where a bound per profile needs a join.
+        oldest = profiles["at"].min().as_scalar() - ibis.interval(seconds=farthest)
+        events = events.filter(events["at"] > oldest)
     lengths = {edge for measure in group for edge in (measure.window.near, measure.window.far) if edge}
     # Per profile, not per event: there are fewer of them.
     edges = {f"{_NOW}{length}": profiles["at"] - ibis.interval(seconds=length) for length in sorted(lengths)}
     now = profiles.select(**{_KEY: profiles.profile_id, _NOW: profiles["at"]}, **edges)
     joined = events.rename({_TIME: "at"}).join(now, events.profile_id == now[_KEY])
-    reaches = [reach(measure) for measure in group]
-    known = [length for length in reaches if length is not None]
-    if len(known) < len(reaches):
-        return joined
-    return joined.filter(joined[_TIME] > _ago(joined, max(known)))
+    return joined if farthest is None else joined.filter(joined[_TIME] > _ago(joined, farthest))
 
 
 def _aggregated(events: ir.Table, group: Sequence[Measure], names: Mapping[Measure, str], schema: Schema) -> ir.Table:
@@ -47,8 +50,11 @@ def _aggregated(events: ir.Table, group: Sequence[Measure], names: Mapping[Measu
     filters = {measure.selection: f"_filter{number}" for number, measure in enumerate(group)}
     windows = {(measure.kind == "upcoming", measure.window): f"_window{i}" for i, measure in enumerate(group)}
     flags = {name: _selected(events, selection, schema) for selection, name in filters.items()}
-    if all(selection.where for selection in filters):
-        events = events.filter(reduce(op.or_, flags.values()))
+    plain = [measure for measure in group if not measure.selection.where]
+    if all(measure.kind == "upcoming" for measure in plain):
+        matter = [flag for selection, flag in zip(filters, flags.values(), strict=True) if selection.where]
+        matter += [~_inside(events, measure.window, upcoming=False) for measure in plain]
+        events = events.filter(reduce(op.or_, matter))
     flags |= {name: _inside(events, window, upcoming) for (upcoming, window), name in windows.items()}
     flagged = events.mutate(**flags)
     columns = {}
@@ -96,10 +102,10 @@ def _aggregate(events: ir.Table, measure: Measure, counts: ir.BooleanValue) -> i
         case "times":
             return counted(time).collect()
         case kind:
-            return _of_property(counted(events[measure.selection.prop]), kind, [time, events.event_id])
+            return _of_property(counted(events[measure.selection.prop]), kind, events)
 
 
-def _of_property(column: ir.Value, kind: str, order: Sequence[ir.Value]) -> ir.Value:
+def _of_property(column: ir.Value, kind: str, events: ir.Table) -> ir.Value:
     match kind:
         case "sum" | "avg":
             return column.sum()
@@ -108,8 +114,8 @@ def _of_property(column: ir.Value, kind: str, order: Sequence[ir.Value]) -> ir.V
         case "max":
             return column.max()
         case "first":
-            return column.first(order_by=order)
+            return column.first(order_by=[events[_TIME], events.event_id])
         case "last":
-            return column.last(order_by=order)
+            return column.last(order_by=[events[_TIME], events.event_id])
         case _:
             return column.nunique()

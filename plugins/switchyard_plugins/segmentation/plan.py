@@ -86,7 +86,8 @@ class EventLeaf:
 
     `value` gives its truth, with `count` beside the sum of an average and `bound` for a count that is a threshold.
     `leaving` holds the event times whose leaving the window may change it, `upcoming` the first event to enter the
-    window, `after` the first after now (the same where the window ends now).
+    window, `after` the first after now (the same where the window ends now). That one is of any event of the type:
+    few are dated in the future, and one measure serves all leaves.
     """
 
     condition: ast.Comparison | ast.OneOf
@@ -110,6 +111,7 @@ def event_leaf(condition: ast.Condition, policy: Policy) -> EventLeaf | None:
     aggregate = condition.left
     selection = Selection(aggregate.event, aggregate.prop, aggregate.where, policy if aggregate.where else None)
     window = aggregate.window
+    after = Measure(Selection(aggregate.event, None, None, None), "upcoming", ast.EVER)
     bound = threshold(condition) if isinstance(condition, ast.Comparison) else None
     leaving: Measure | None = None
     if window.far is not None:
@@ -123,8 +125,8 @@ def event_leaf(condition: ast.Condition, policy: Policy) -> EventLeaf | None:
         value=leaving if leaving and bound else Measure(selection, aggregate.function, window),
         count=Measure(selection, "count", window) if aggregate.function == "avg" else None,
         leaving=leaving,
-        upcoming=Measure(selection, "upcoming", ast.Window(None, window.near)),
-        after=Measure(selection, "upcoming", ast.EVER),
+        upcoming=Measure(selection, "upcoming", ast.Window(None, window.near)) if window.near else after,
+        after=after,
     )
 
 
@@ -155,6 +157,7 @@ def reads(condition: ast.Condition) -> Reads:
     events: dict[str, set[str]] = {}
     attributes: set[str] = set()
     segments: set[str] = set()
+    functions: set[str] = set()
 
     def visit(node: ast.Condition, names: set[str]) -> None:
         match node:
@@ -178,7 +181,8 @@ def reads(condition: ast.Condition) -> Reads:
                 names.add(name)
             case ast.Elements(_, attribute):
                 names.add(attribute.name)
-            case ast.Aggregate(_, event, prop, where):
+            case ast.Aggregate(function, event, prop, where):
+                functions.add(function)
                 properties = events.setdefault(event, set())
                 properties |= {prop} if prop else set()
                 if where:
@@ -186,5 +190,8 @@ def reads(condition: ast.Condition) -> Reads:
 
     visit(condition, attributes)
     return Reads(
-        {event: frozenset(names) for event, names in events.items()}, frozenset(attributes), frozenset(segments)
+        {event: frozenset(names) for event, names in events.items()},
+        frozenset(attributes),
+        frozenset(segments),
+        event_ids=not functions.isdisjoint({"first", "last"}),
     )

@@ -72,11 +72,19 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What one definition reads, so that the hub fetches no more, and knows whom an event touches."""
+    """What one definition reads, so that the hub fetches no more.
+
+    Args:
+        events: event type → properties.
+        attributes, segments: by name.
+        event_ids: whether it reads `event_id`, as those do for whom it matters which of two events at one instant came
+            first. To fetch a history without costs a third less.
+    """
 
     events: Mapping[str, frozenset[str]] = field(default_factory=dict)
     attributes: frozenset[str] = frozenset()
     segments: frozenset[str] = frozenset()
+    event_ids: bool = True
 
 
 class Scope(Protocol):
@@ -89,8 +97,9 @@ class Scope(Protocol):
         """
 
     def events(self, event_type: str) -> ir.Table:
-        """The events of one type of these profiles: `profile_id` int64, `at` timestamp, `event_id` binary, and one
-        column per property. Events after the profile's instant are among them: they count from their time on.
+        """The events of one type of these profiles: `profile_id` int64, `at` timestamp, one column per property, and
+        `event_id` binary where some definition reads it. Events after the profile's instant are among them: they count
+        from their time on.
         """
 
     def memberships(self) -> ir.Table:

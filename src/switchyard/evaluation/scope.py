@@ -35,10 +35,12 @@ class WorkingScope:
     ) -> None:
         self._connection = connection
         self._backend = ibis.duckdb.from_connection(connection)
+        reads = list(reads)
         self._columns = {
             event: {name: types[event][name] for name in sorted(properties)}
             for event, properties in _properties(reads).items()
         }
+        self._with_ids = {event for one in reads if one.event_ids for event in one.events}
 
     @property
     def event_types(self) -> Collection[str]:
@@ -63,7 +65,7 @@ class WorkingScope:
         for event, columns in self._columns.items():
             snapshot.view(self._connection, "event", event, columns, f"log_{event}")
             self._connection.execute(
-                f'CREATE OR REPLACE TEMP VIEW "scope_{event}" AS {_selected(columns)} FROM "log_{event}" e '
+                f'CREATE OR REPLACE TEMP VIEW "scope_{event}" AS {self._selected(event)} FROM "log_{event}" e '
                 "JOIN subject_profile p ON p.subject_id = e._subject"
             )
 
@@ -101,11 +103,12 @@ class WorkingScope:
         if subjects is None:
             snapshot.view(self._connection, "event", event, columns, "found")
         else:
-            self._connection.register("found", snapshot.history(event, subjects, columns))
+            fixed = {"_at", "_page", "_id"} if event in self._with_ids else {"_at", "_page"}
+            self._connection.register("found", snapshot.history(event, subjects, columns, fixed))
         # What a tick found is a table of its own: it is read in every round, and outlives the snapshot.
         self._connection.execute(
             f"""
-            CREATE OR REPLACE TEMP TABLE "touched_{event}" AS {_selected(columns)}, e._page
+            CREATE OR REPLACE TEMP TABLE "touched_{event}" AS {self._selected(event)}, e._page
                 FROM found e JOIN touched_subject p ON p.subject_id = e._subject;
             CREATE OR REPLACE TEMP VIEW "scope_{event}" AS SELECT * EXCLUDE (_page) FROM "touched_{event}"
             """
@@ -114,6 +117,11 @@ class WorkingScope:
             self._connection.execute("DROP VIEW found")
         else:
             self._connection.unregister("found")
+
+    def _selected(self, event: str) -> str:
+        listed = "".join(f', e."{name}"' for name in self._columns[event])
+        identifier = ", e._id AS event_id" if event in self._with_ids else ""
+        return f'SELECT p.profile_id, e._at AS "at"{identifier}{listed}'
 
     def clear(self) -> None:
         """Forget what was evaluated."""
@@ -144,11 +152,6 @@ class WorkingScope:
 def instant(at: datetime) -> str:
     """The instant as SQL."""
     return f"TIMESTAMP '{at.isoformat(sep=' ')}'"
-
-
-def _selected(columns: Mapping[str, str]) -> str:
-    listed = "".join(f', e."{name}"' for name in columns)
-    return f'SELECT p.profile_id, e._at AS "at", e._id AS event_id{listed}'
 
 
 def _properties(reads: Iterable[Reads]) -> dict[str, frozenset[str]]:

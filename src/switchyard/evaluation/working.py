@@ -48,13 +48,17 @@ class WorkingDatabase:
     identifier kind), `meta` (name, value).
     """
 
-    def __init__(self, path: Path, database: Database) -> None:
+    def __init__(self, path: Path, database: Database, connection: duckdb.DuckDBPyConnection | None = None) -> None:
         self._path = path
         self._database = database
-        self.connection = _opened(path)
+        self.connection = connection or _opened(path)
 
     def close(self) -> None:
         self.connection.close()
+
+    def reader(self) -> "WorkingDatabase":
+        """The same database for another thread, which reads what is committed while this one writes."""
+        return WorkingDatabase(self._path, self._database, self.connection.cursor())
 
     def refresh(self, attributes: Mapping[str, str]) -> int:
         """Bring profiles up to the last committed page. Returns how many subjects were read.

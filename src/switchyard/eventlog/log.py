@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from switchyard.eventlog.files import FileEntry, LogFolder
 from switchyard.eventlog.footers import Footers
 from switchyard.eventlog.holds import Holds
 from switchyard.eventlog.layout import EVENT, LAYOUTS
+from switchyard.eventlog.recent import Recent
 from switchyard.eventlog.relations import matching, schema_of
 from switchyard.eventlog.seen import Heads, SeenIndex, heads
 from switchyard.eventlog.snapshot import Snapshot
@@ -53,6 +55,7 @@ class EventLog:
         self._folder = LogFolder(folder)
         self._catalogue = catalogue
         self._footers = Footers(self._folder)
+        self._recent = Recent()
         self._holds = Holds(self._folder)
         self._seen = SeenIndex(folder / "seen")
         self._doubtful: list[str] = []
@@ -139,7 +142,8 @@ class EventLog:
             version = self._catalogue.version(types, subjects, memberships)
             names = [file.name for file in version.files]
             self._holds.take(names)
-        return Snapshot(version, self._folder, self._footers, self._duckdb, lambda: self._holds.release(names))
+        release = partial(self._holds.release, names)
+        return Snapshot(version, self._folder, self._footers, self._recent, self._duckdb, release)
 
     def flush(self, threshold: int = 0) -> list[FileEntry]:
         """Move the journal rows of every kind and type that has more than `threshold` of them into a file each."""

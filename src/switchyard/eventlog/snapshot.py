@@ -1,6 +1,6 @@
 """One version of the log: what its readers see, unchanged until they let go of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -13,6 +13,7 @@ from switchyard.eventlog.catalogue import NamedFile, Version
 from switchyard.eventlog.files import LogFolder
 from switchyard.eventlog.footers import Footer, Footers
 from switchyard.eventlog.layout import EVENT, LAYOUTS, MEMBERSHIP
+from switchyard.eventlog.recent import Recent
 from switchyard.eventlog.relations import (
     files_sql,
     identifier,
@@ -31,12 +32,14 @@ class Snapshot:
         version: Version,
         folder: LogFolder,
         footers: Footers,
+        recent: Recent,
         engine: duckdb.DuckDBPyConnection,
         release: Callable[[], None],
     ) -> None:
         self._version = version
         self._folder = folder
         self._footers = footers
+        self._recent = recent
         self._engine = engine
         self._release = release
 
@@ -84,18 +87,32 @@ class Snapshot:
         query = " UNION ALL ".join(part for part in parts if part)
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS {query}")
 
-    def history(self, type: str, subjects: pa.Array, columns: Mapping[str, str] | None = None) -> pa.Table:
-        """The events of one type of a few subjects, columns as in `view`, in no order.
+    def history(
+        self,
+        type: str,
+        subjects: pa.Array,
+        columns: Mapping[str, str] | None = None,
+        fixed: Collection[str] | None = None,
+    ) -> pa.Table:
+        """The events of one type of a few subjects, in no order.
 
         Takes time by the number of subjects and files, not by the size of the log. Where the snapshot was narrowed
         to subjects, these must be among them.
+
+        Args:
+            type: the event type.
+            subjects: int64; one that comes twice counts once.
+            columns: property → type text; None for all that are registered.
+            fixed: the fixed columns wanted beside `_subject`; None for all. `_id` alone costs a third of the time.
         """
         types = self._columns("event", type, columns)
+        kept = EVENT.fixed.names if fixed is None else {"_subject", *fixed}
+        schema = schema_of(EVENT, types, kept)
         wanted = np.unique(subjects.to_numpy(zero_copy_only=False))
-        parts = [rows_of(path, footer, wanted, types) for path, footer in self._parsed("event", type)]
+        parts = [rows_of(file, wanted, types, kept, self._recent) for file in self._parsed("event", type)]
         journal = self.journal("event", type, types)
         young = journal.filter(pa.array(np.isin(journal["_subject"].to_numpy(), wanted)))
-        return pa.concat_tables([*parts, young, schema_of(EVENT, types).empty_table()])
+        return pa.concat_tables([*parts, young.select(schema.names), schema.empty_table()])
 
     def journal(self, kind: str, type: str, types: Mapping[str, str] | None = None) -> pa.Table:
         """The rows that are in no file yet, as a file would have them."""

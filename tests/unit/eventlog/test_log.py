@@ -113,7 +113,9 @@ def test_items_may_grow(hub, orders):
     assert sorted(history["items"].to_pylist(), key=str) == [row for (row,) in sorted(found, key=str)]
 
 
-def test_history_is_what_the_view_has_of_the_subjects(hub, orders, plain, viewed):
+@pytest.mark.parametrize("small", [0, 131_072])
+def test_history_is_what_the_view_has_of_the_subjects(hub, monkeypatch, small, orders, plain, viewed):
+    monkeypatch.setattr("switchyard.eventlog.relations.SMALL", small)
     hub.commit_file(orders(range(60_000)))
     hub.commit_file(orders(range(60_000, 60_500)))
     hub.commit_rows(orders(range(60_500, 60_600)))
@@ -123,6 +125,20 @@ def test_history_is_what_the_view_has_of_the_subjects(hub, orders, plain, viewed
         assert history.column_names == ["_id", "_subject", "_at", "_page", "coupon", "total"]
         wanted = [row for row in viewed(snapshot) if row[1] in (99, 3, 41)]
     assert plain(history) == wanted
+
+
+@pytest.mark.parametrize("small", [0, 131_072])
+def test_history_has_the_fixed_columns_asked_for(hub, monkeypatch, small, orders, plain):
+    monkeypatch.setattr("switchyard.eventlog.relations.SMALL", small)
+    hub.commit_file(orders(range(300)))
+    hub.commit_rows(orders(range(300, 400)))
+    with hub.log.snapshot() as snapshot:
+        whole = snapshot.history("order_completed", pa.array([7]), {"total": "decimal"})
+        some = snapshot.history("order_completed", pa.array([7]), {"total": "decimal"}, fixed=["_at"])
+        assert some.column_names == ["_subject", "_at", "total"]
+        assert plain(some) == plain(whole.select(some.column_names))
+        assert some.num_rows == 4
+        assert snapshot.history("order_completed", pa.array([101]), {}, fixed=[]).column_names == ["_subject"]
 
 
 def test_a_snapshot_narrowed_to_subjects_has_their_history(hub, orders, plain):
