@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 
 from pydantic import BaseModel, ConfigDict
 
+from switchyard.api.receiving import Receiver
 from switchyard.api.records import JSON, Cursor, Page, Reject
 from switchyard.api.sinks import Batch, ListChanges, ListReceipt, ListRef, Receipt, RemoteList
 from switchyard.api.transforms import DataType
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from switchyard.api.http import HttpClient
 
 
@@ -96,6 +99,16 @@ class Context(Protocol):
     def marked(self, stream: str, marks: Collection[str]) -> frozenset[str]:
         """Which of these marks earlier, committed pages of the stream have completed."""
 
+    def inbox(self, after: int | None = None) -> Iterator[pa.Table]:
+        """What was pushed to the connection and accepted by its receiver, behind row number `after` (None: from the
+        beginning), until there is nothing more for now.
+
+        Tables of at most 50,000 rows and 32 MB, in order, with the columns `sequence` (int64: the row's number; they
+        ascend with gaps and stay below 2^53), `received_at` (timestamp[us], UTC without a zone), `id` (string: the
+        sender's name for the delivery, or a hash), `headers` (string: JSON object of what the receiver kept) and
+        `body` (binary). A row goes some time after the stream's cursor has passed it.
+        """
+
 
 @runtime_checkable
 class Source(Protocol):
@@ -134,15 +147,16 @@ class ListSink(Protocol):
 
         Args:
             wanted: what the audience asks for.
-            known: the vendor's id from earlier runs, or None. A known list that is gone is a PermanentError that says
-                so, never silently a new list.
+            known: the vendor's id from earlier runs, or None. A known list that is gone raises ListGone, and is
+                never silently a new list.
         """
 
     def apply(self, ref: ListRef, changes: ListChanges) -> Iterator[ListReceipt]:
         """Carry out the changes in the fewest calls, yielding a receipt after each call.
 
-        Every key of every part ends in some receipt, confirmed or rejected, unless an error is raised; then the
-        outcome of what was not yet yielded is unknown, and the hub reads the list back.
+        Every key of every part ends in some receipt, confirmed or rejected, unless an error is raised. What the
+        vendor answered before is yielded first; the outcome of what was not yielded is unknown, and the hub reads the
+        list back. Closing the iterator makes no further call and leaves no thread behind.
         """
 
     def members(self, ref: ListRef, cursor: Cursor) -> Iterator[Page]:
@@ -163,6 +177,14 @@ class Costed(Protocol):
 
     def calls(self, upsert: int, add: int, remove: int, held: int) -> int:
         """The fewest calls that carry out changes of these sizes and read a list of `held` members back."""
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A list sink whose vendor confirms changes before its lists show them."""
+
+    def lag(self) -> float:
+        """Seconds after which the read-back shows every change that was confirmed; 0 for at once."""
 
 
 @runtime_checkable
@@ -205,10 +227,13 @@ class SourceSpec(_Spec):
         title: one line for `switchyard connectors`.
         limits, account: what the vendor allows, and the key of the account that it counts by, from the configuration.
         simulator: "package.module:Class" of a stand-in for the vendor (see `switchyard.testing`).
+        receiver: for what is pushed, from the configuration: who decides what is accepted. The source then reads what
+            was, from `Context.inbox`.
     """
 
     build: Callable[[Any, Context], Source]
     streams: tuple[Stream, ...]
+    receiver: Callable[[Any], Receiver] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@
     ├── TransientError         4  nothing is lost; retried now, or at the next run
     │   └── QuotaExhausted     4  the same, not before `until`
     ├── PermanentError         1  the run fails; a person has to look
+    │   └── ListGone           1  the same: the list is restored, or a new one is wanted
     └── RecordError            –  one record goes to quarantine; never ends a run
 
 The number is the exit code of a command that ends with this error. A message is for the operator: lower case, no
@@ -87,6 +88,10 @@ class QuotaExhausted(TransientError):
 
 class PermanentError(SwitchyardError):
     """Repeating will not help: a refused request, a broken promise of the other side, a damaged file."""
+
+
+class ListGone(PermanentError):
+    """The list was deleted on the other side. Only a person's word makes a new one."""
 
 
 class RecordError(SwitchyardError):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from switchyard.api.records import Cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,14 @@ class Receiver(Protocol):
 
     def check(self, incoming: Incoming) -> Verdict:
         """Whatever the bytes are, the answer is a verdict and never an error."""
+
+
+def standing(sequence: int) -> Cursor:
+    """The cursor of a page whose last row of the inbox has this number."""
+    return {"sequence": sequence}
+
+
+def read_up_to(cursor: Cursor) -> int | None:
+    """The number of the last row of the inbox that was read, None where none was."""
+    sequence = (cursor or {}).get("sequence")
+    return sequence if isinstance(sequence, int) else None

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    field_validator,
+)
 
 from switchyard.config.mapping import MappingPatch, Model, Name, Region
-
-
-def _known_zone(zone: str) -> str:
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("no such time zone; write an IANA name such as Europe/Paris") from error
-    return zone
-
-
-Zone: TypeAlias = Annotated[str, AfterValidator(_known_zone)]
+from switchyard.config.schedule import Schedule, Zone
 
 
 class Hub(Model):
@@ -33,6 +30,7 @@ class Hub(Model):
         flush_rows: young events wait in the journal until they are so many.
         file_rows: a page of at least so many records is written as a file at once.
         default_region: reads phone numbers that carry no country; without it they are no identifiers.
+        lease_seconds: of several hubs on one store, another may take over from one that was not heard of for so long.
     """
 
     store: str = "sqlite:///.switchyard/store.db"
@@ -42,21 +40,45 @@ class Hub(Model):
     flush_rows: PositiveInt = 50_000
     file_rows: PositiveInt = 50_000
     default_region: Region | None = None
+    lease_seconds: PositiveFloat = 30.0
+
+
+class Serve(Model):
+    """Where `switchyard serve` listens.
+
+    Args:
+        host: its address; 0.0.0.0 for all of the machine.
+        public_url: where senders call, as they write it: signatures may be over it. Without it that of host and port.
+        max_body: bytes of the largest body that is received.
+    """
+
+    host: Annotated[str, StringConstraints(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8470
+    public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$")] | None = None
+    max_body: PositiveInt = 1 << 20
 
 
 class StreamConfig(Model):
-    """What a user says of one stream. `transforms` run in the order written; each checks its own value."""
+    """What a user says of one stream. `transforms` run in the order written; each checks its own value. `schedule` is
+    when `serve` reads it, if not with its connection.
+    """
 
     enabled: bool = True
+    schedule: Schedule | None = None
     mapping: MappingPatch | None = None
     transforms: dict[Name, Any] = Field(default_factory=dict)
 
 
 class Connection(Model):
-    """A configured connector. `config` is as written: `Loaded.validate` checks it and resolves its secrets."""
+    """A configured connector. `config` is as written: `Loaded.validate` checks it and resolves its secrets.
+
+    Args:
+        schedule: when `serve` reads it: every 15 minutes, if nothing else is said. What is pushed is read as it comes.
+    """
 
     connector: Name
     enabled: bool = True
+    schedule: Schedule | None = None
     config: dict[str, Any] = Field(default_factory=dict, repr=False)
     streams: dict[Name, StreamConfig] = Field(default_factory=dict)
 
@@ -98,6 +120,8 @@ class Audience(Model):
         fields: the vendor's field → attribute, trait or kind of identifier whose value it shows.
         extra: what to do with members whom somebody else put on the list: remove them, keep them, or keep and report.
         on_missing_key: a member without a value for `key` cannot be delivered, and is reported as skipped.
+        schedule: when `serve` reads the list back and proves it: every hour, if nothing else is said. Who enters or
+            leaves the segment is delivered at once.
     """
 
     segment: Name
@@ -108,9 +132,11 @@ class Audience(Model):
     guard: Guard = Field(default_factory=Guard)
     extra: Literal["remove", "keep", "report"] = "remove"
     on_missing_key: Literal["skip"] = "skip"
+    schedule: Schedule | None = None
 
 
-_LIMITS = {"email": 20, "phone": 10, "loyalty_card": 10, "source_key": 1000}
+# A browser that two people signed in with tells nothing of either; somebody may use very many.
+_LIMITS = {"email": 20, "phone": 10, "loyalty_card": 10, "source_key": 1000, "user_id": 1000, "anonymous_id": 2}
 _OTHER_LIMIT = 20
 
 
@@ -151,6 +177,7 @@ class Project(Model):
     """All of `switchyard.yaml`."""
 
     hub: Hub = Field(default_factory=Hub)
+    serve: Serve = Field(default_factory=Serve)
     connections: dict[Name, Connection] = Field(default_factory=dict)
     audiences: dict[Name, Audience] = Field(default_factory=dict)
     identity: Identity = Field(default_factory=Identity)

@@ -27,8 +27,9 @@ def normalised(kind: str, values: pa.ChunkedArray, region: str | None, connectio
     """The values of one identifier kind in their one spelling.
 
     Args:
-        kind: `email`, `phone` (E.164), `loyalty_card` and others (trimmed, upper case, no blanks or hyphens),
-            `source_key` (the connection's own id of a person, told apart by the connection's name).
+        kind: `email`, `phone` (E.164), `loyalty_card` (upper case, no blanks or hyphens), `source_key` (the
+            connection's own id of a person, told apart by the connection's name); any other is somebody's id, and
+            taken as it is written, but for blanks around it.
         values: texts, NULL where there is none.
         region: the country (ISO 3166) whose rules apply to phone numbers without a country code; None: such
             numbers identify nobody.
@@ -41,7 +42,9 @@ def normalised(kind: str, values: pa.ChunkedArray, region: str | None, connectio
         return _phone(trimmed, region)
     if kind == "source_key":
         return pc.binary_join_element_wise(pa.scalar(connection), trimmed, "/")
-    return _emptied(pc.replace_substring_regex(pc.utf8_upper(trimmed), rf"[{_UNSEEN}-]+", ""))
+    if kind == "loyalty_card":
+        return _emptied(pc.replace_substring_regex(pc.utf8_upper(trimmed), rf"[{_UNSEEN}-]+", ""))
+    return trimmed
 
 
 def _emptied(values: pa.ChunkedArray) -> pa.ChunkedArray:

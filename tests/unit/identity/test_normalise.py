@@ -94,8 +94,15 @@ def test_phones(given, region, expected):
         (None, None),
     ],
 )
-def test_cards_and_kinds_of_ones_own(given, expected):
-    assert one("loyalty_card", given) == one("cookie", given) == expected
+def test_a_card_is_one_however_it_is_written(given, expected):
+    assert one("loyalty_card", given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(" aB-12 34 ", "aB-12 34"), ("--", "--"), ("", None), ("  ", None), (None, None)]
+)
+def test_an_id_of_another_kind_is_taken_as_it_is(given, expected):
+    assert one("cookie", given) == expected
 
 
 def test_a_source_key_is_a_connections_own():
