@@ -1,280 +1,232 @@
 """A delivery: a list is made the segment, read back, repaired, and the outcome kept as a proof."""
 
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AnySet
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pyarrow as pa
+from sqlmodel import Session, select
 
-from switchyard.activation import members
+from switchyard.activation import members, outbox
+from switchyard.activation.exchange import Exchange
 from switchyard.activation.ledger import Ledger
-from switchyard.activation.members import LISTED
+from switchyard.activation.members import PLACED
+from switchyard.activation.report import Report, Standing
+from switchyard.activation.task import NO_CONSENT, Consent, Route, Task
 from switchyard.activation.wanted import Difference, difference
-from switchyard.api.connectors import Costed, ListSink
-from switchyard.api.errors import ConfigError
-from switchyard.api.records import Cursor
-from switchyard.api.sinks import ListChanges, ListRef, Member, RemoteList
+from switchyard.api.connectors import Lagging
+from switchyard.api.errors import ConfigError, ListGone
+from switchyard.api.sinks import ListRef, RemoteList
 from switchyard.config.models import Audience
 from switchyard.evaluation.working import WorkingDatabase
 from switchyard.store import tables
 from switchyard.store.database import Database
 
-_STRANGER = "remote "
-"""Begins the key of a member whom only the vendor knows."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """How an audience stands after a delivery, or would after a dry run.
-
-    Args:
-        segment: people in the segment; of whom `skipped` cannot be delivered and `rejected` were refused.
-        wanted: the rest: those who have to be on the list.
-        held: members of the list; `missing` are wanted and not there, `extra` are there and not wanted.
-        blocked: removals that the guard holds back until a person confirms them.
-        calls: spent on the account; `minimum` would have sufficed (None where the sink cannot tell).
-        read_at: when the list was read back.
-    """
-
-    audience: str
-    segment: int
-    skipped: int
-    rejected: int
-    wanted: int
-    held: int
-    missing: int = 0
-    extra: int = 0
-    upserted: int = 0
-    added: int = 0
-    removed: int = 0
-    blocked: int = 0
-    calls: int = 0
-    minimum: int | None = None
-    read_at: datetime | None = None
-
-    @property
-    def exact(self) -> bool:
-        return self.missing == 0 and self.extra == 0 and self.blocked == 0
-
-
-@dataclass(frozen=True)
-class Route:
-    """Where an audience goes: its configuration, the sink, and how many calls the account has made so far."""
-
-    name: str
-    audience: Audience
-    sink: ListSink
-    calls: Callable[[], int]
-
-
-@dataclass
-class _Task:
-    """One delivery under way."""
-
-    route: Route
-    ref: ListRef
-    audience_id: int
-    ledger: Ledger
-    wanted: Difference
-    confirmed: bool = False
-    upserted: int = 0
-    added: int = 0
-    removed: int = 0
-    blocked: int = 0
-
-    def guarded(self, remove: Sequence[Member], held: int) -> Sequence[Member]:
-        """The removals that may go. Beyond the guard none does: which of them are right, a person has to say."""
-        if _passes(self.route, remove, held, self.confirmed):
-            return remove
-        self.blocked += len(remove)
-        return ()
-
-    def repair(self, run_id: int, remote: AnySet[str]) -> ListChanges:
-        """What hand edits, or answers that were not true, have left to do."""
-        listed = {row["remote_id"]: profile for profile, row in self.ledger.rows.items() if row["state"] == LISTED}
-        lost = [Member(str(listed[each]), each) for each in sorted(listed.keys() - remote)]
-        strangers: Sequence[Member] = ()
-        if self.route.audience.extra == "remove":
-            found = sorted(remote - self.ledger.remote_ids())
-            strangers = self.guarded([Member(f"{_STRANGER}{each}", each) for each in found], len(remote))
-        return ListChanges(f"{run_id} repair", (), lost, strangers)
-
-    def compared(self, remote: AnySet[str], calls: int, read_at: datetime) -> Report:
-        refused = self.ledger.refused(self.wanted.digests)
-        people = self.wanted.digests.keys() - self.wanted.skipped.keys() - refused
-        places = [row["remote_id"] for profile in people if (row := self.ledger.rows.get(profile))]
-        extra = remote - set(places)
-        if self.route.audience.extra == "keep":
-            extra &= self.ledger.remote_ids()
-        return Report(
-            audience=self.route.name,
-            segment=self.wanted.segment,
-            skipped=len(self.wanted.skipped),
-            rejected=len(refused),
-            wanted=len(people),
-            held=len(remote),
-            missing=len(people) - sum(each in remote for each in places),
-            extra=len(extra),
-            upserted=self.upserted,
-            added=self.added,
-            removed=self.removed,
-            blocked=self.blocked,
-            calls=calls,
-            minimum=_minimum(self.route.sink, self.upserted, self.added, self.removed, len(remote)),
-            read_at=read_at,
-        )
-
 
 class Delivery:
-    """Delivers audiences, one after the other."""
+    """Delivers audiences, one after the other.
+
+    Args:
+        clock: the instant, in UTC without a zone.
+        sleep: waits so many seconds.
+    """
 
     def __init__(
         self,
         database: Database,
         working: WorkingDatabase,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC).replace(tzinfo=None),
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._working = working
         self._clock = clock
+        self._sleep = sleep
 
-    def plan(self, route: Route, confirmed: bool = False) -> Report:
+    def plan(self, route: Route, consent: Consent = NO_CONSENT) -> Report:
         """What a delivery would do, without a call. `held` are the members last confirmed: nothing is read back."""
         with self._database.read() as session:
             row = members.known_audience(session, route.name, route.audience.connection)
             held = members.held(session, row.id or 0) if row else members.SCHEMA.empty_table()
+            died = outbox.unfinished(session, row.id or 0) if row else []
         wanted = self._difference(route, held)
-        listed = _listed(held)
-        removed = len(wanted.remove) if _passes(route, wanted.remove, listed, confirmed) else 0
-        after = listed + len(wanted.add) - removed
+        placed = sum(state in PLACED for state in held["state"].to_pylist())
+        passes = consent.removals or route.passes(len(wanted.remove), placed)
+        removed = len(wanted.remove) if passes else 0
+        after = placed + len(wanted.add) - removed
+        minimum = route.allowance.minimum(len(wanted.upsert), len(wanted.add), removed, after)
+        notes = ["an earlier delivery was cut off; the list is read back before anything is sent"] if died else []
+        left = route.account.left()
+        if left is not None and minimum is not None and minimum > left:
+            notes.append(f"today's quota leaves {left:,} calls; a part waits until {route.account.until():%H:%M} UTC")
         return Report(
             audience=route.name,
+            list=(row.list_name if row else None) or route.audience.list,
             segment=wanted.segment,
             skipped=len(wanted.skipped),
             rejected=wanted.refused,
             wanted=wanted.segment - len(wanted.skipped) - wanted.refused,
-            held=listed,
+            held=placed,
             upserted=len(wanted.upsert),
             added=len(wanted.add),
             removed=removed,
             blocked=len(wanted.remove) - removed,
-            minimum=_minimum(route.sink, len(wanted.upsert), len(wanted.add), removed, after),
+            minimum=minimum,
+            notes=[*notes, *(_renamed(route, row, row.list_name) if row and not consent.new_list else ())],
         )
 
-    def run(self, run_id: int, route: Route, confirmed: bool = False) -> Report:
+    def skipped(self, audience: Audience) -> dict[int, str]:
+        """Whom of the segment no list can hold, and why."""
+        nobody = members.SCHEMA.empty_table()
+        return dict(difference(self._working.connection, audience, nobody, self._working.columns()).skipped)
+
+    def run(self, run_id: int, route: Route, consent: Consent = NO_CONSENT) -> Report:
         """Make the list the segment, and prove it.
 
-        Args:
-            confirmed: a person agreed to removals beyond the guard.
+        What today's quota does not cover waits: the report says for how many people and until when.
 
         Raises:
+            ListGone: the list was deleted; it is not made anew without consent.
+            QuotaExhausted: the list has to be read back first, and the quota does not cover that.
             AuthError, TransientError, PermanentError: from the sink. What it confirmed before is kept; what was under
-                way is settled by the next run.
+                way is settled by the next run, by reading the list back before anything is sent.
         """
-        before = route.calls()
-        task = self._begun(route, confirmed)
-        remove = task.guarded(task.wanted.remove, self._count(task))
-        self._forget(task, task.wanted.forgotten)
-        self._apply(task, ListChanges(f"{run_id}", task.wanted.upsert, task.wanted.add, remove))
-        remote = _read_back(route.sink, task.ref)
-        repair = task.repair(run_id, remote)
-        if repair.add or repair.remove:
-            self._apply(task, repair)
-            remote = _read_back(route.sink, task.ref)
-        return self._proven(task, run_id, task.compared(remote, route.calls() - before, self._clock()))
+        with _explained(route):
+            task = self._begun(run_id, route, consent)
+            if task.exchange.unfinished:
+                self._settle(task)
+            with task.until_quota_ends():
+                self._change(task)
+                if task.waits_until is None:
+                    return self._proven(task, task.repaired())
+            return task.report()
+
+    def send(self, run_id: int, route: Route, consent: Consent = NO_CONSENT) -> Report:
+        """Make the changes without reading the list back; the next `run` proves them.
+
+        Where an earlier delivery was cut off, or the list was never read back, this is `run`.
+
+        Raises:
+            ListGone, QuotaExhausted, AuthError, TransientError, PermanentError: as `run`.
+        """
+        if not self._is_proven(route):
+            return self.run(run_id, route, consent)
+        with _explained(route):
+            task = self._begun(run_id, route, consent)
+            with task.until_quota_ends():
+                self._change(task)
+            return task.report()
 
     def verify(self, run_id: int, route: Route) -> Report:
-        """Read the list back and compare, without a change.
+        """Read the list back and compare, without a change. `blocked` are removals that a delivery would not make.
 
         Raises:
             ConfigError: the audience was never delivered.
+            ListGone, QuotaExhausted, AuthError, TransientError, PermanentError: as `run`.
         """
-        before = route.calls()
         with self._database.read() as session:
             row = members.known_audience(session, route.name, route.audience.connection)
         if row is None or row.list_id is None:
             raise ConfigError(f"audience '{route.name}' was never delivered; run: switchyard deliver {route.name}")
-        task = self._begun(route, confirmed=False)
-        remote = _read_back(route.sink, task.ref)
-        return self._proven(task, run_id, task.compared(remote, route.calls() - before, self._clock()))
+        with _explained(route):
+            task = self._begun(run_id, route, NO_CONSENT)
+            held = task.placed
+            standing = task.standing()
+            surplus = standing.extra if route.audience.extra == "remove" else standing.extra - standing.strangers
+            task.blocked = 0 if route.passes(len(surplus), held) else len(surplus)
+            return self._proven(task, standing)
 
-    def _begun(self, route: Route, confirmed: bool) -> _Task:
+    def _is_proven(self, route: Route) -> bool:
+        """Whether the list was read back, and nothing is under way since."""
+        with self._database.read() as session:
+            row = members.known_audience(session, route.name, route.audience.connection)
+            if row is None or outbox.unfinished(session, row.id or 0):
+                return False
+            return session.exec(select(tables.Proof.id).where(tables.Proof.audience_id == row.id)).first() is not None
+
+    def _change(self, task: Task) -> None:
+        """Send the difference, as far as guard and quota let it pass."""
+        task.exchange.forget(task.wanted.forgotten)
+        task.exchange.apply(task.difference(), task.wanted.digests)
+
+    def _begun(self, run_id: int, route: Route, consent: Consent) -> Task:
+        calls = route.account.calls()
         with self._database.write() as session:
             row = members.audience(session, route.name, route.audience.connection)
-            audience_id, known, held = row.id or 0, row.list_id, members.held(session, row.id or 0)
+            audience_id = row.id or 0
+            session.expunge(row)
+        ref = self._ensured(route, row, consent)
+        with self._database.read() as session:
+            held, removals = members.held(session, audience_id), members.removals(session, audience_id)
+            unfinished = outbox.unfinished(session, audience_id)
+        lag = route.sink.lag() if isinstance(route.sink, Lagging) else 0.0
+        ledger = Ledger(held, removals, round(lag * 1_000_000))
+        exchange = Exchange(
+            self._database, route.sink, ref, audience_id, run_id, ledger, unfinished, self._clock, self._sleep
+        )
         wanted = self._difference(route, held)
-        ref = self._ensured(route, audience_id, known)
-        return _Task(route, ref, audience_id, Ledger(held, wanted.digests), wanted, confirmed)
+        ledger.wanted = wanted.digests.keys()
+        return Task(route, exchange, wanted, consent, _renamed(route, row, ref.name), calls)
 
     def _difference(self, route: Route, held: pa.Table) -> Difference:
         return difference(self._working.connection, route.audience, held, self._working.columns())
 
-    def _ensured(self, route: Route, audience_id: int, known: str | None) -> ListRef:
+    def _ensured(self, route: Route, row: tables.Audience, consent: Consent) -> ListRef:
+        """Find the list. What is known of who is on it falls with the list."""
         audience = route.audience
         fields = [name for name in sorted(audience.fields) if name != audience.key]
+        known = None if consent.new_list else row.list_id
         ref = route.sink.ensure(RemoteList(audience.list, audience.key, fields), known)
-        if ref.id != known:
+        # Whoever renames the list over there, or takes the old name back here, ends the difference of the names.
+        asked = audience.list if known is None or ref.name == audience.list else row.asked_name
+        if (ref.id, ref.name, asked) != (row.list_id, row.list_name, row.asked_name):
             with self._database.write() as session:
-                row = session.get_one(tables.Audience, audience_id)
-                row.list_id, row.list_name = ref.id, ref.name
-                session.add(row)
+                if row.list_id not in (None, ref.id):
+                    self._left(session, row)
+                row.list_id, row.list_name, row.asked_name = ref.id, ref.name, asked
+                session.merge(row)
         return ref
 
-    def _count(self, task: _Task) -> int:
-        return sum(row["state"] == LISTED for row in task.ledger.rows.values())
+    def _left(self, session: Session, row: tables.Audience) -> None:
+        ledger = Ledger(members.held(session, row.id or 0), {})
+        ledger.lose()
+        members.put(session, row.id or 0, ledger.news().rows)
+        members.leave_list(session, row)
 
-    def _forget(self, task: _Task, profiles: Sequence[int]) -> None:
-        if profiles:
-            with self._database.write() as session:
-                members.forget(session, task.audience_id, profiles)
-            task.ledger.forget(profiles)
+    def _settle(self, task: Task) -> None:
+        """Find out what became of what an earlier run had under way, before anything is sent."""
+        if task.exchange.finish_jobs():
+            task.route.allowance.require_reading(task.placed)
+            task.exchange.read_back()
+        task.wanted = self._difference(task.route, task.ledger.table())
+        task.ledger.wanted = task.wanted.digests.keys()
 
-    def _apply(self, task: _Task, changes: ListChanges) -> None:
-        """Carry out changes; each receipt is committed before the sink makes its next call."""
-        if not (changes.upsert or changes.add or changes.remove):
-            return
-        sending = task.ledger.sending(_profiles(changes.upsert), _profiles(changes.add))
-        with self._database.write() as session:
-            members.put(session, task.audience_id, sending, self._clock())
-        for receipt in task.route.sink.apply(task.ref, changes):
-            rows, gone = task.ledger.confirm(receipt)
-            with self._database.write() as session:
-                members.put(session, task.audience_id, rows, self._clock())
-                members.forget(session, task.audience_id, gone)
-        task.upserted += len(changes.upsert)
-        task.added += len(changes.add)
-        task.removed += len(changes.remove)
-
-    def _proven(self, task: _Task, run_id: int, report: Report) -> Report:
-        kept = ("wanted", "held", "missing", "extra", "rejected", "read_at")
+    def _proven(self, task: Task, standing: Standing) -> Report:
+        report = task.report(standing)
+        kept = ("wanted", "held", "missing", "extra", "settling", "rejected", "read_at")
         values = {name: getattr(report, name) for name in kept}
         with self._database.write() as session:
-            session.add(tables.Proof(audience_id=task.audience_id, run_id=run_id, **values))
+            row = tables.Proof(audience_id=task.exchange.audience_id, run_id=task.exchange.run_id, **values)
+            session.add(row)
         return report
 
 
-def _passes(route: Route, remove: Sequence[Member], held: int, confirmed: bool) -> bool:
-    """Whether the guard lets these removals pass."""
-    return confirmed or len(remove) <= route.audience.guard.limit(held)
+@contextmanager
+def _explained(route: Route) -> Iterator[None]:
+    """Say what a person can do about a list that is gone."""
+    try:
+        yield
+    except ListGone as error:
+        raise ListGone(f"{error}, or start a new list with: switchyard deliver {route.name} --recreate-list") from error
 
 
-def _profiles(rows: Sequence[Member]) -> list[int]:
-    return [int(row.key) for row in rows]
-
-
-def _listed(held: pa.Table) -> int:
-    return held["state"].to_pylist().count(LISTED)
-
-
-def _minimum(sink: ListSink, upsert: int, add: int, remove: int, held: int) -> int | None:
-    return sink.calls(upsert, add, remove, held) if isinstance(sink, Costed) else None
-
-
-def _read_back(sink: ListSink, ref: ListRef) -> set[str]:
-    """Everybody on the list, by the vendor's ids."""
-    remote: set[str] = set()
-    cursor: Cursor = None
-    for page in sink.members(ref, cursor):
-        remote.update(str(record["remote_id"]) for record in page.records)
-    return remote
+def _renamed(route: Route, row: tables.Audience, name: str | None) -> list[str]:
+    """What to say where the configuration names another list than the one that is kept."""
+    wanted = route.audience.list
+    if row.list_id is None or row.asked_name in (None, wanted) or name == wanted:
+        return []
+    return [
+        f"the configuration now names the list '{wanted}', and '{name}' is still the one that is kept; rename that in "
+        f"the vendor's tool, or change over with: switchyard deliver {route.name} --recreate-list"
+    ]

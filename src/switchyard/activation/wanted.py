@@ -4,13 +4,12 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from switchyard.activation.members import LISTED, REJECTED, SAME_RECORD, SENT
+from switchyard.activation.members import LOST, PLACED, REJECTED, RETRY, SAME_RECORD
 from switchyard.api.errors import ConfigError
 from switchyard.api.records import JSON
 from switchyard.api.sinks import Member
@@ -28,6 +27,8 @@ class Difference:
         upsert, add, remove: as in `ListChanges`.
         digests: for each profile wanted, the digest of its fields.
         forgotten: profiles without a place on the list that are no longer wanted.
+        key_field: the vendor's field by which it recognises a person.
+        rows: everybody wanted, with record, key and fields.
     """
 
     segment: int
@@ -38,6 +39,13 @@ class Difference:
     remove: Sequence[Member]
     digests: Mapping[int, str]
     forgotten: Sequence[int]
+    key_field: str
+    rows: pa.Table
+
+    def written(self, profiles: Sequence[int]) -> list[Member]:
+        """Rows for an upsert of these people, whose records are looked for anew."""
+        named = pc.is_in(self.rows["profile_id"], value_set=pa.array(profiles, pa.int64()))
+        return _written(self.rows.filter(named), self.key_field)
 
 
 def difference(
@@ -61,18 +69,20 @@ def difference(
     quoted = {vendor.replace("'", "''"): name for vendor, name in fields.items()}
     packed = ", ".join(f"'{vendor}': p.\"{name}\"" for vendor, name in sorted(quoted.items()))
     connection.register("held", held)
-    steps = connection.execute(_wanted(fields[audience.key], packed) + _STEPS, [audience.segment])
+    steps = connection.execute(
+        _wanted(fields[audience.key], audience.key.replace("'", "''"), packed) + _STEPS, [audience.segment]
+    )
     rows = steps.to_arrow_table()
     connection.unregister("held")
     return _difference(rows, audience.key)
 
 
-def _wanted(key: str, packed: str) -> str:
+def _wanted(key: str, vendors_key: str, packed: str) -> str:
     """Who is in the segment, with what they are recognised by and what the list shows of them."""
     return f"""
 WITH wanted AS (
     SELECT m.profile_id, nullif(lower(trim(CAST(p."{key}" AS VARCHAR))), '') AS key,
-        {{{packed}}} AS fields, md5(CAST(to_json({{{packed}}}) AS VARCHAR)) AS digest
+        {{{packed}}} AS fields, md5('{vendors_key}' || CAST(to_json({{{packed}}}) AS VARCHAR)) AS digest
     FROM membership m JOIN profile p USING (profile_id) WHERE m.segment = ?
 )"""
 
@@ -89,18 +99,18 @@ _STEPS = f"""
 )
 SELECT *, CASE
     WHEN NOT deliverable AND state IS NULL THEN 'skip'
-    WHEN NOT deliverable AND (remote_id IS NULL OR code = '{SAME_RECORD}') THEN 'forget'
+    WHEN NOT deliverable AND (remote_id IS NULL OR code = '{SAME_RECORD}' OR state = '{LOST}') THEN 'forget'
     WHEN NOT deliverable AND remote_id IN (SELECT remote_id FROM joined WHERE deliverable) THEN 'forget'
     WHEN NOT deliverable THEN 'remove'
     WHEN state IS NULL THEN 'add'
-    WHEN state = '{LISTED}' AND digest = confirmed THEN 'settled'
-    WHEN state = '{LISTED}' THEN 'update'
+    WHEN state IN {PLACED} AND digest = confirmed THEN 'settled'
+    WHEN state IN {PLACED} THEN 'update'
     -- The second of two people with one record gets it when the first has gone.
     WHEN code = '{SAME_RECORD}' AND remote_id NOT IN (
         SELECT remote_id FROM joined WHERE deliverable AND remote_id IS NOT NULL AND code <> '{SAME_RECORD}'
     ) THEN 'add'
     WHEN state = '{REJECTED}' AND digest = confirmed THEN 'refused'
-    WHEN state = '{SENT}' AND digest = confirmed AND remote_id IS NOT NULL THEN 'join'
+    WHEN state <> '{RETRY}' AND digest = confirmed AND remote_id IS NOT NULL THEN 'join'
     ELSE 'add' END AS step
 FROM joined ORDER BY profile_id
 """
@@ -112,28 +122,46 @@ def _difference(rows: pa.Table, key: str) -> Difference:
         row["profile_id"]: f"has no {key}" if row["key"] is None else f"has the same {key} as profile {row['first']}"
         for row in wanted.filter(pc.invert(wanted["deliverable"])).select(["profile_id", "key", "first"]).to_pylist()
     }
-    upsert = [
-        Member(str(row["profile_id"]), row["remote_id"], _fields(row["fields"]) | {key: row["key"]})
-        for row in _step(rows, "add", "update")
-    ]
     return Difference(
         segment=wanted.num_rows,
         skipped=skipped,
-        refused=len(_step(rows, "refused")),
-        upsert=upsert,
-        add=[Member(str(row["profile_id"]), row["remote_id"]) for row in _step(rows, "add", "join")],
-        remove=[Member(str(row["profile_id"]), row["remote_id"]) for row in _step(rows, "remove")],
+        refused=_step(rows, "refused").num_rows,
+        upsert=_written(_step(rows, "add", "update"), key),
+        add=_known(_step(rows, "add", "join")),
+        remove=_known(_step(rows, "remove")),
         digests=dict(zip(wanted["profile_id"].to_pylist(), wanted["digest"].to_pylist(), strict=True)),
-        forgotten=[row["profile_id"] for row in _step(rows, "forget")],
+        forgotten=_step(rows, "forget")["profile_id"].to_pylist(),
+        key_field=key,
+        rows=wanted.select(["profile_id", "remote_id", "key", "fields"]),
     )
 
 
-def _step(rows: pa.Table, *steps: str) -> list[dict[str, Any]]:
-    return rows.filter(pc.is_in(rows["step"], value_set=pa.array(steps))).to_pylist()
+def _step(rows: pa.Table, *steps: str) -> pa.Table:
+    return rows.filter(pc.is_in(rows["step"], value_set=pa.array(steps)))
 
 
-def _fields(values: Mapping[str, object]) -> dict[str, JSON]:
-    return {name: _json(value) for name, value in values.items()}
+def _known(rows: pa.Table) -> list[Member]:
+    """Members by the vendor's id alone, where it is known."""
+    return [
+        Member(str(profile), remote_id)
+        for profile, remote_id in zip(rows["profile_id"].to_pylist(), rows["remote_id"].to_pylist(), strict=True)
+    ]
+
+
+def _written(rows: pa.Table, key: str) -> list[Member]:
+    """Members with what the vendor is to show of them."""
+    fields = rows["fields"].combine_chunks()
+    names = [field.name for field in fields.type]
+    columns = [_values(fields.field(name)) for name in names]
+    # The key as it was compared: two spellings of one address are one person.
+    columns[names.index(key)] = rows["key"].to_pylist()
+    listed = zip(rows["profile_id"].to_pylist(), rows["remote_id"].to_pylist(), *columns, strict=True)
+    return [Member(str(row[0]), row[1], dict(zip(names, row[2:], strict=True))) for row in listed]
+
+
+def _values(column: pa.Array) -> list[JSON]:
+    values = column.to_pylist()
+    return values if pa.types.is_string(column.type) else [_json(value) for value in values]
 
 
 def _json(value: object) -> JSON:

@@ -183,7 +183,7 @@ def _proof(session: Session, audience: str) -> Answer | None:
     proof = session.exec(query).first()
     if proof is None:
         return None
-    counted = {key: getattr(proof, key) for key in ("wanted", "held", "missing", "extra", "rejected")}
+    counted = {key: getattr(proof, key) for key in ("wanted", "held", "missing", "extra", "settling", "rejected")}
     return counted | {"read_at": _instant(proof.read_at)}
 
 

@@ -39,12 +39,31 @@ def of_verified(answer: Answer) -> Faults:
         (
             1,
             f"{part['audience']}: {part['missing']:,} missing and {part['extra']:,} extra on the list "
-            f"'{part['list']}'; repair it with: switchyard deliver {part['audience']}",
+            f"'{part['list']}'; {_repair(part)}",
         )
         for part in answer["audiences"]
         if part.get("missing") or part.get("extra")
     ]
-    return _failed(answer["audiences"]) + differing
+    settling = [
+        (
+            4,
+            f"{part['audience']}: the list '{part['list']}' does not show {part['settling']:,} confirmed changes yet; "
+            f"look again later: switchyard audiences verify {part['audience']}",
+        )
+        for part in answer["audiences"]
+        if part.get("settling")
+    ]
+    return _failed(answer["audiences"]) + differing + settling
+
+
+def _repair(part: Mapping[str, Any]) -> str:
+    deliver = f"switchyard deliver {part['audience']}"
+    if part.get("blocked"):
+        return (
+            f"to repair it takes {part['blocked']:,} people off, more than the guard lets pass; if that is meant: "
+            f"{deliver} --confirm-removals"
+        )
+    return f"repair it with: {deliver}"
 
 
 def of_checkup(answer: Answer) -> Faults:

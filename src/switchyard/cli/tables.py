@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 _SYNC = ("connection", "stream", "read", "mapped", "quarantined", "duplicates", "error")
 _SEGMENT = ("segment", "members", "entered", "left")
 _DELIVERY = (
-    "audience", "list", "segment", "skipped", "rejected", "wanted", "held", "missing", "extra", "upserted", "added",
-    "removed", "blocked", "calls", "minimum", "error",
+    "audience", "list", "segment", "skipped", "rejected", "wanted", "held", "missing", "extra", "settling", "upserted",
+    "added", "removed", "blocked", "waiting", "calls", "minimum", "error",
 )  # fmt: skip
-_PROOF = ("wanted", "held", "missing", "extra", "rejected", "read_at")
+_PROOF = ("wanted", "held", "missing", "extra", "settling", "rejected", "read_at")
+_RARE = ("settling", "waiting")
+"""Counts that are shown only where they are not 0."""
 
 
 def passed(to: Console, answer: Answer) -> None:
@@ -38,12 +40,14 @@ def evaluated(to: Console, answer: Answer) -> None:
 
 
 def delivered(to: Console, answer: Answer) -> None:
-    table(to, "Lists", _DELIVERY, answer["deliveries"])
+    table(to, "Lists", _DELIVERY, _without_rare(answer["deliveries"]))
+    _noted(to, answer["deliveries"])
 
 
 def verified(to: Console, answer: Answer) -> None:
-    kept = ("audience", "list", "wanted", "held", "missing", "extra", "calls", "read_at", "error")
-    table(to, "Lists, read back", kept, answer["audiences"])
+    kept = ("audience", "list", "wanted", "held", "missing", "extra", "settling", "calls", "read_at", "error")
+    table(to, "Lists, read back", kept, _without_rare(answer["audiences"]))
+    _noted(to, answer["audiences"])
 
 
 def stands(to: Console, answer: Answer) -> None:
@@ -152,6 +156,10 @@ def plugins(to: Console, answer: Answer) -> None:
         table(to, "Broken", ("plugin", "distribution", "error"), answer["broken"])
 
 
+def serving(to: Console, answer: Answer) -> None:
+    line(to, f"receiving at {answer['url']}, until Ctrl-C")
+
+
 def simulated(to: Console, answer: Answer) -> None:
     vendor, url = answer["simulator"], answer["url"]
     line(to, f"{vendor} is simulated at {url}, until Ctrl-C; what it was asked: {url}/_simulator/calls")
@@ -173,7 +181,17 @@ def _streams(answer: Answer) -> Iterable[Answer]:
 
 
 def _proofs(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, **(row.get("proof") or {})} for row in rows]
+    return _without_rare({**row, **(row.get("proof") or {})} for row in rows)
+
+
+def _without_rare(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, **{name: row.get(name) or None for name in _RARE}} for row in rows]
+
+
+def _noted(to: Console, rows: Iterable[Mapping[str, Any]]) -> None:
+    for row in rows:
+        for note in row.get("notes", ()):
+            line(to, f"{row['audience']}: {note}")
 
 
 def _columns(to: Console, title: str, rows: list[dict[str, Any]], *ids: str) -> None:

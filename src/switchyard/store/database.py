@@ -64,6 +64,9 @@ class Database:
         ConfigError: the url names no database the hub can use.
     """
 
+    guard: Callable[[Session], None] | None = None
+    """Asked in every writing transaction before it commits; what it raises takes the transaction back."""
+
     def __init__(self, url: str, project: Path = Path()) -> None:
         self.engine = _engine(url, project)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
@@ -79,6 +82,8 @@ class Database:
         """
         with self._session({}) as session:
             yield session
+            if self.guard is not None:
+                self.guard(session)
             session.commit()
 
     def transact(self, work: Callable[[Session], T]) -> T:

@@ -58,7 +58,8 @@ class Lease:
     def __enter__(self) -> "Lease":
         began = self._clock()
         with self._database.write() as session:
-            now, row = _now(session), session.get(tables.Lease, self._name)
+            # Waits for transactions of the holder before that have asked for their fence and not committed yet.
+            now, row = _now(session), session.get(tables.Lease, self._name, with_for_update=True)
             if row is None:
                 row = tables.Lease(name=self._name, holder=self._holder, fence=0, expires_at=now)
             elif row.holder != self._holder and row.expires_at > now:
@@ -87,7 +88,8 @@ class Lease:
         Raises:
             LeaseLost: it is.
         """
-        row = session.get(tables.Lease, self._name)
+        # Until the transaction ends nobody can take the lease; that its holder renews it is let through.
+        row = session.get(tables.Lease, self._name, with_for_update={"read": True, "key_share": True})
         if row is None or row.fence != self._fence:
             self._deadline = 0.0
             raise LeaseLost(f"another hub{f' ({row.holder})' if row else ''} has taken over; this one stops")

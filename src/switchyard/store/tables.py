@@ -226,6 +226,15 @@ class Quarantine(SQLModel, table=True):
     replayed_at: NaiveDatetime | None = None
 
 
+class Lease(SQLModel, table=True):
+    """Who does a kind of work on this store, and until when. `fence` counts how often it was taken."""
+
+    name: str = Field(primary_key=True)
+    holder: str
+    fence: int
+    expires_at: NaiveDatetime
+
+
 class EvaluationState(SQLModel, table=True):
     """The last committed evaluation: its instant, and the page up to which it knew what came. One row, numbered on."""
 
@@ -252,35 +261,70 @@ class SegmentVersion(SQLModel, table=True):
 
 
 class Audience(SQLModel, table=True):
-    """What the hub knows of an audience's list: its id at the vendor, and how the last delivery went."""
+    """The list of an audience: its id and name at the vendor, and the name under which the audience asked for it."""
 
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
     connection: str
     list_id: str | None = None
     list_name: str | None = None
+    asked_name: str | None = None
 
 
 class AudienceMember(SQLModel, table=True):
-    """One person of one audience as the vendor confirmed them.
+    """One person of one audience, as far as the vendor's answers and the read-backs tell.
 
-    `state`: "sent" (the vendor may or may not have it), "listed" (confirmed on the list), "rejected". `digest` is
-    of the fields that the vendor accepted, so that only changed people are sent again.
+    `state` is one of `switchyard.activation.members`. `digest` is of the fields that the vendor accepted or refused,
+    empty where that is not known; `sending` of those under way. `applied_us`: when the vendor confirmed the place on
+    the list; `verified_us`: when a read-back first showed it.
     """
 
     __tablename__ = "audience_member"
+    __table_args__: ClassVar[Any] = {"sqlite_with_rowid": False}
     audience_id: int = Field(primary_key=True, foreign_key="audience.id")
     profile_id: int = _big(primary_key=True)
     remote_id: str | None = None
     digest: str
+    sending: str | None = None
     state: str
     code: str | None = None
     reason: str | None = None
-    changed_at: NaiveDatetime
+    applied_us: int | None = Field(default=None, sa_type=BigInteger)
+    verified_us: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class AudienceRemoval(SQLModel, table=True):
+    """A record that the vendor confirmed to be off the list, until a read-back no longer shows it."""
+
+    __tablename__ = "audience_removal"
+    audience_id: int = Field(primary_key=True, foreign_key="audience.id")
+    remote_id: str = Field(primary_key=True)
+    removed_us: int = Field(sa_type=BigInteger)
+
+
+class Outbox(SQLModel, table=True):
+    """Changes that were handed to a sink at once; the members they concern are in state "sent" or "accepted".
+
+    `state`: "sent" (under way, or its process died), "accepted" (the vendor works on `tickets`), "done" (every answer
+    is known), "settled" (a read-back said what no answer did). `digest` is of the changes: sent again, they are the
+    same row.
+    """
+
+    id: str = Field(primary_key=True)
+    audience_id: int = Field(foreign_key="audience.id", index=True)
+    run_id: int = Field(foreign_key="run.id")
+    digest: str
+    upserts: int
+    adds: int
+    removals: int
+    state: str
+    tickets: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    begun_at: NaiveDatetime
+    ended_at: NaiveDatetime | None = None
 
 
 class Proof(SQLModel, table=True):
-    """One read-back of a list, compared with the segment."""
+    """One read-back of a list, compared with the segment. `settling`: confirmed, and too young to be shown."""
 
     id: int | None = Field(default=None, primary_key=True)
     audience_id: int = Field(foreign_key="audience.id", index=True)
@@ -289,13 +333,44 @@ class Proof(SQLModel, table=True):
     held: int
     missing: int
     extra: int
+    settling: int
     rejected: int
     read_at: NaiveDatetime
 
 
 class AccountBudget(SQLModel, table=True):
-    """What of an account's quota is used, so that a restart does not forget it."""
+    """What of an account's quota is used, so that a restart does not forget it.
+
+    `reserved` calls beyond `state` may have been made by a process that did not end in order.
+    """
 
     __tablename__ = "account_budget"
     account: str = Field(primary_key=True)
+    reserved: int = 0
     state: Any = Field(sa_column=Column(JSON, nullable=False))
+
+
+class InboxRow(SQLModel, table=True):
+    """What was pushed to a connection and waits to be read, as it came.
+
+    On SQLite the inbox has a file of its own, and this table is empty in the store's; so is the next.
+    """
+
+    __tablename__ = "inbox"
+    connection: str = Field(primary_key=True)
+    sequence: int = _big(primary_key=True)
+    received_us: int = Field(sa_type=BigInteger)
+    delivery_id: str
+    headers: str
+    body: bytes = Field(sa_type=LargeBinary)
+
+
+class InboxDelivery(SQLModel, table=True):
+    """A delivery that was accepted, remembered beyond its row, so that it is not taken in again."""
+
+    __tablename__ = "inbox_delivery"
+    __table_args__: ClassVar[Any] = {"sqlite_with_rowid": False}
+    # First in the key: a sender's ids are looked up without a word about connections.
+    id: str = Field(primary_key=True)
+    connection: str = Field(primary_key=True)
+    received_us: int = Field(sa_type=BigInteger, index=True)

@@ -1,118 +1,15 @@
-"""Deliveries against a list kept in memory: what is sent, what the ledger remembers, what the report says."""
+"""Deliveries against a list kept in memory: what is sent, what is remembered, what the report says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count
-from pathlib import Path
-
 import pytest
 from tests.projects import rows_of
+from tests.unit.activation.desk import REFUSED, people
 
-from switchyard.activation.delivery import Delivery, Report, Route
-from switchyard.api import ListChanges, ListReceipt, ListRef, Page, Rejection, RemoteList, TransientError
-from switchyard.api.errors import ConfigError
-from switchyard.config.models import Audience
-from switchyard.evaluation.working import WorkingDatabase
-from switchyard.store import runs
-from switchyard.store.tables import AudienceMember, Proof
-
-REFUSED = Rejection("BAD_VALUE", "the value is not allowed")
-
-
-@dataclass
-class Shelf:
-    """A list sink. `refuses`: e-mails whose upsert is refused; `breaks_after`: calls until it fails."""
-
-    records: dict[str, dict] = field(default_factory=dict)
-    members_: set[str] = field(default_factory=set)
-    refuses: dict[str, Rejection] = field(default_factory=dict)
-    changes: list[ListChanges] = field(default_factory=list)
-    breaks_after: int | None = None
-    _ids: Iterator[int] = field(default_factory=lambda: count(100))
-
-    def ensure(self, wanted: RemoteList, known: str | None) -> ListRef:
-        return ListRef(known or "1", wanted.name, created=known is None)
-
-    def apply(self, ref: ListRef, changes: ListChanges) -> Iterator[ListReceipt]:
-        self.changes.append(changes)
-        ids = {member.key: member.remote_id for member in changes.add if member.remote_id}
-        for member in changes.upsert:
-            self._call()
-            email = member.fields["email"]
-            if email in self.refuses:
-                yield ListReceipt(rejected={member.key: self.refuses[email]})
-                ids.pop(member.key, None)
-                continue
-            known = next((each for each, record in self.records.items() if record["email"] == email), None)
-            ids[member.key] = known or str(next(self._ids))
-            self.records.setdefault(ids[member.key], {}).update(member.fields)
-            yield ListReceipt(upserted={member.key: ids[member.key]})
-        for member in changes.add:
-            if member.key in ids:
-                self._call()
-                self.members_.add(ids[member.key])
-                yield ListReceipt(added=frozenset({member.key}))
-        for member in changes.remove:
-            self._call()
-            self.members_.discard(member.remote_id)
-            yield ListReceipt(removed=frozenset({member.key}))
-
-    def members(self, ref: ListRef, cursor: object) -> Iterator[Page]:
-        yield Page([{"remote_id": each} for each in sorted(self.members_)], None)
-
-    def _call(self) -> None:
-        if self.breaks_after is not None:
-            if self.breaks_after == 0:
-                raise TransientError("gone away")
-            self.breaks_after -= 1
-
-    def emails(self) -> set[str]:
-        return {self.records[each]["email"] for each in self.members_}
-
-
-class Desk:
-    """A segment of people, and its delivery to a shelf."""
-
-    def __init__(self, folder: Path, database) -> None:
-        self.database, self.shelf = database, Shelf()
-        self.working = WorkingDatabase(folder / "work.duckdb", database)
-        self.working.refresh({"email": "text", "city": "text"})
-        self.audience = Audience(segment="s", connection="crm", list="L", fields={"email": "email", "town": "city"})
-        self.delivery = Delivery(database, self.working)
-
-    def people(self, *people: tuple[int, str | None, str]) -> None:
-        """Who is in the segment now: profile, e-mail, city."""
-        run = self.working.connection.execute
-        run("DELETE FROM profile")
-        run("DELETE FROM membership")
-        for profile, email, city in people:
-            run("INSERT INTO profile BY NAME SELECT ? AS profile_id, ? AS email, ? AS city", [profile, email, city])
-            run("INSERT INTO membership VALUES ('s', ?, now()::TIMESTAMP)", [profile])
-
-    def deliver(self, confirmed: bool = False) -> Report:
-        with self.database.write() as session:
-            run = runs.started(session, "deliver", "a")
-        return self.delivery.run(run, self.route, confirmed)
-
-    @property
-    def route(self) -> Route:
-        return Route("a", self.audience, self.shelf, lambda: 0)
-
-    def members(self) -> dict[int, AudienceMember]:
-        return {row.profile_id: row for row in rows_of(self.database, AudienceMember)}
-
-
-@pytest.fixture
-def desk(tmp_path, database):
-    one = Desk(tmp_path, database)
-    yield one
-    one.working.close()
-
-
-def people(*names: str):
-    return [(number, f"{name}@x.org", "Lyon") for number, name in enumerate(names, 1)]
+from switchyard.activation.task import Consent
+from switchyard.api import Rejection
+from switchyard.api.errors import ConfigError, ListGone
+from switchyard.store.tables import Proof
 
 
 def test_first_everything_then_nothing(desk):
@@ -183,21 +80,6 @@ def test_a_member_whose_new_fields_are_refused_keeps_the_place(desk):
     assert desk.shelf.emails() == {"ann@x.org"}
 
 
-@pytest.mark.parametrize("calls", range(6))
-def test_a_delivery_cut_off_anywhere_is_settled_by_the_next(desk, calls):
-    desk.people(*people("ann", "bob", "cat"))
-    desk.shelf.breaks_after = calls
-    with pytest.raises(TransientError):
-        desk.deliver()
-    desk.shelf.breaks_after = None
-    assert desk.deliver().exact
-    assert desk.shelf.emails() == {"ann@x.org", "bob@x.org", "cat@x.org"}
-    assert len(desk.shelf.records) == 3
-    sent = len(desk.shelf.changes)
-    desk.deliver()
-    assert len(desk.shelf.changes) == sent
-
-
 def test_the_guard(desk):
     desk.audience = desk.audience.model_copy(update={"guard": desk.audience.guard.model_copy(update={"at_least": 1})})
     desk.people(*people(*"abcdefgh"))
@@ -206,7 +88,7 @@ def test_the_guard(desk):
     blocked = desk.deliver()
     assert (blocked.blocked, blocked.removed, blocked.extra, blocked.exact) == (3, 0, 3, False)
     assert len(desk.shelf.members_) == 8
-    assert desk.deliver(confirmed=True).exact
+    assert desk.deliver(removals=True).exact
     assert len(desk.shelf.members_) == 5
 
 
@@ -218,7 +100,7 @@ def test_strangers_beyond_the_guard_stay_until_a_person_agrees(desk):
         desk.shelf.members_.add(f"s{number}")
     report = desk.deliver()
     assert (report.blocked, report.extra, report.exact) == (30, 30, False)
-    assert desk.deliver(confirmed=True).exact
+    assert desk.deliver(removals=True).exact
     assert desk.shelf.emails() == {"ann@x.org"}
 
 
@@ -251,7 +133,7 @@ def test_a_plan_with_consent_passes_the_guard_as_the_delivery_does(desk):
     desk.deliver()
     desk.people(*people(*"abcde"))
     assert (desk.delivery.plan(desk.route).removed, desk.delivery.plan(desk.route).blocked) == (0, 3)
-    agreed = desk.delivery.plan(desk.route, confirmed=True)
+    agreed = desk.delivery.plan(desk.route, Consent(removals=True))
     assert (agreed.removed, agreed.blocked) == (3, 0)
 
 
@@ -260,11 +142,163 @@ def test_to_verify_changes_nothing(desk):
     desk.deliver()
     desk.shelf.members_.pop()
     desk.shelf.members_.add("stranger")
-    report = desk.delivery.verify(1, desk.route)
+    report = desk.verify()
     assert (report.missing, report.extra, report.exact) == (1, 1, False)
     assert len(desk.shelf.changes) == 1
 
 
 def test_a_list_never_delivered_cannot_be_verified(desk):
     with pytest.raises(ConfigError, match="never delivered"):
-        desk.delivery.verify(1, desk.route)
+        desk.verify()
+
+
+def test_a_member_was_seen_on_the_list_before_it_counts_as_verified(desk):
+    desk.people(*people("ann", "bob"))
+    desk.deliver()
+    assert desk.states() == {1: "verified", 2: "verified"}
+    (row, _) = desk.members().values()
+    assert row.applied_us <= row.verified_us
+
+
+def test_a_refused_person_is_tried_again_when_the_mapping_or_the_key_changes(desk):
+    desk.shelf.refuses["ann@x.org"] = REFUSED
+    desk.people(*people("ann"))
+    for change in ({}, {"key": "town"}, {"fields": {"email": "email", "town": "email"}}):
+        desk.change(**change)
+        desk.deliver()
+        asked = len(desk.shelf.changes)
+        desk.deliver()
+        assert len(desk.shelf.changes) == asked
+    assert asked == 3
+
+
+def test_hand_edits_are_repaired_whether_or_not_somebody_looked_first(desk):
+    for verified in (False, True):
+        desk.people(*people("ann", "bob"))
+        desk.deliver()
+        desk.shelf.records["s"] = {"email": "stranger@y.org"}
+        desk.shelf.members_ = {"s", desk.shelf.record("bob@x.org")}
+        if verified:
+            looked = desk.verify()
+            assert (looked.missing, looked.extra, looked.exact) == (1, 1, False)
+        assert desk.deliver().exact
+        assert desk.shelf.emails() == {"ann@x.org", "bob@x.org"}
+
+
+def test_a_record_merged_into_another_is_found_again_and_never_taken_off(desk):
+    desk.people(*people("ann", "bob"))
+    desk.deliver()
+    old = desk.shelf.record("ann@x.org")
+    desk.shelf.records["heir"] = desk.shelf.records.pop(old)
+    desk.shelf.members_ = desk.shelf.members_ - {old} | {"heir"}
+    desk.shelf.said.clear()
+    assert desk.deliver().exact
+    assert desk.members()[1].remote_id == "heir"
+    assert not [call for call in desk.shelf.writes() if call.startswith("off")]
+
+
+def test_a_deleted_list_stops_the_audience_until_a_person_decides(desk):
+    desk.people(*people("ann", "bob"))
+    desk.deliver()
+    desk.shelf.deleted = True
+    for _ in range(2):
+        with pytest.raises(ListGone, match=r"deleted; restore it, or .*switchyard deliver a --recreate-list"):
+            desk.deliver()
+    desk.shelf.deleted = False
+    assert desk.deliver().exact
+    desk.shelf.deleted = True
+    desk.shelf.said.clear()
+    assert desk.deliver(new_list=True).exact
+    assert desk.shelf.list_id == "2"
+    assert all(call.startswith("on") for call in desk.shelf.writes()), "the records are known"
+    assert desk.deliver().exact
+
+
+def test_who_left_before_the_list_was_recreated_is_not_taken_off_the_new_one(desk):
+    desk.people(*people("ann", "bob"))
+    desk.deliver()
+    desk.shelf.deleted = True
+    desk.people(*people("ann"))
+    desk.shelf.said.clear()
+    assert desk.deliver(new_list=True).exact
+    assert len(desk.shelf.writes()) == 1
+
+
+def test_a_list_named_otherwise_in_the_configuration_is_kept_and_named(desk):
+    desk.people(*people("ann"))
+    desk.deliver()
+    desk.change(list="M")
+    report = desk.deliver()
+    assert (report.list, report.exact) == ("L", True)
+    assert "now names the list 'M', and 'L' is still the one" in report.notes[0]
+    assert desk.delivery.plan(desk.route).notes == report.notes
+    moved = desk.deliver(new_list=True)
+    assert (moved.list, moved.exact, moved.notes, desk.shelf.list_id) == ("M", True, [], "2")
+    assert desk.deliver().notes == []
+
+
+def test_a_list_renamed_at_the_vendor_is_reported_by_its_name_and_needs_nothing(desk):
+    desk.people(*people("ann"))
+    desk.deliver()
+    desk.shelf.name = "M"
+    report = desk.deliver()
+    assert (report.list, report.exact, report.notes) == ("M", True, [])
+    desk.change(list="M")
+    assert desk.deliver().notes == []
+
+
+def test_the_guard_counts_people_who_leave_and_strangers_together(desk):
+    desk.change(guard={"max_removal": 3})
+    desk.people(*people(*"abcdefgh"))
+    desk.deliver()
+    desk.people(*people(*"abcdef"))
+    for name in ("s", "t"):
+        desk.shelf.records[name] = {"email": name}
+        desk.shelf.members_.add(name)
+    report = desk.deliver()
+    assert (report.removed, report.blocked, report.extra) == (2, 2, 2)
+
+
+def test_the_guards_share_is_of_the_list_before_anybody_left(desk):
+    desk.change(guard={"max_removal": "100%", "at_least": 0})
+    desk.people(*people(*"abcdefgh"))
+    desk.deliver()
+    desk.people(*people(*"ab"))
+    for number in range(3):
+        desk.shelf.records[f"s{number}"] = {"email": f"s{number}@y.org"}
+        desk.shelf.members_.add(f"s{number}")
+    report = desk.deliver()
+    assert (report.removed, report.blocked, report.exact) == (9, 0, True)
+
+
+def test_to_verify_says_how_many_removals_the_guard_would_hold_back(desk):
+    desk.change(guard={"max_removal": 3})
+    desk.people(*people(*"abcdefgh"))
+    desk.deliver()
+    desk.people(*people(*"abcd"))
+    assert desk.verify().blocked == 4
+    desk.people(*people(*"abcde"))
+    assert desk.verify().blocked == 0
+
+
+def test_a_delivery_that_is_only_sent_reads_nothing_back_and_the_next_proves_it(desk):
+    desk.people(*people("ann", "bob"))
+    first = desk.delivery.send(desk.begin(), desk.route)
+    assert first.exact, "the list was never read back, so it is now"
+    desk.people(*people("ann"), (3, "cat@x.org", "Lyon"))
+    desk.shelf.said.clear()
+    sent = desk.delivery.send(desk.begin(), desk.route)
+    assert (sent.added, sent.removed, sent.missing, sent.read_at, sent.exact) == (1, 1, None, None, False)
+    assert "read" not in desk.shelf.said
+    assert len(rows_of(desk.database, Proof)) == 1
+    assert desk.deliver().exact
+
+
+def test_after_a_kill_nothing_is_only_sent(desk):
+    desk.people(*people("ann", "bob"))
+    desk.deliver()
+    desk.people(*people("ann", "bob", "cat"))
+    desk.die(1, unseen=True)
+    desk.shelf.said.clear()
+    assert desk.delivery.send(desk.begin(), desk.route).exact
+    assert desk.shelf.said[0] == "read"

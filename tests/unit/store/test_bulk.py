@@ -17,7 +17,6 @@ from switchyard.store import bulk
 from switchyard.store.database import Database
 from switchyard.store.tables import (
     AccountBudget,
-    AudienceMember,
     IdentifierKind,
     JournalEvent,
     JournalMembership,
@@ -258,18 +257,16 @@ def test_rows_added_to_the_session_come_before_bulk_rows(session: Session) -> No
 
 
 def test_instants_of_bulk_rows_are_compared_with_those_of_models(session: Session) -> None:
-    session.connection().execute(text("INSERT INTO audience (id, name, connection) VALUES (1, 'a', 'b')"))
     rows = pa.table(
         {
-            "audience_id": [1, 1],
-            "profile_id": [1, 2],
-            "digest": ["", ""],
-            "state": ["listed", "listed"],
-            "changed_at": pa.array([datetime(2026, 1, 2), datetime(2026, 1, 2, 0, 0, 0, 1)], pa.timestamp("us")),
+            "id": pa.array([1, 2], pa.int64()),
+            "connection": ["a", "a"],
+            "name": ["x", "y"],
+            "updated_at": pa.array([datetime(2026, 1, 2), datetime(2026, 1, 2, 0, 0, 0, 1)], pa.timestamp("us")),
         }
     )
-    bulk.upsert(session, AudienceMember, rows, ["audience_id", "profile_id"])
-    late = select(AudienceMember.profile_id).where(AudienceMember.changed_at > datetime(2026, 1, 2))
+    bulk.upsert(session, Stream, rows, ["id"])
+    late = select(Stream.id).where(Stream.updated_at > datetime(2026, 1, 2))
     assert session.exec(late).all() == [2]
 
 
@@ -328,5 +325,6 @@ def test_packed_ids_are_ascending_and_unique(ids: list[int]) -> None:
 
 
 def test_budget_states_are_json_on_both_sides(session: Session) -> None:
-    bulk.insert(session, AccountBudget, pa.table({"account": ["a"], "state": ['{"used": 3, "name": "\\u0000"}']}))
+    state = '{"used": 3, "name": "\\u0000"}'
+    bulk.insert(session, AccountBudget, pa.table({"account": ["a"], "reserved": [0], "state": [state]}))
     assert session.get_one(AccountBudget, "a").state == {"used": 3, "name": "\0"}

@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "account_budget",
         sa.Column("account", sa.String(), nullable=False),
+        sa.Column("reserved", sa.Integer(), nullable=False),
         sa.Column("state", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("account"),
     )
@@ -29,6 +30,7 @@ def upgrade() -> None:
         sa.Column("connection", sa.String(), nullable=False),
         sa.Column("list_id", sa.String(), nullable=True),
         sa.Column("list_name", sa.String(), nullable=True),
+        sa.Column("asked_name", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
     )
@@ -72,6 +74,25 @@ def upgrade() -> None:
         sa.UniqueConstraint("name"),
     )
     op.create_table(
+        "inbox",
+        sa.Column("connection", sa.String(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("received_us", sa.BigInteger(), nullable=False),
+        sa.Column("delivery_id", sa.String(), nullable=False),
+        sa.Column("headers", sa.String(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("connection", "sequence"),
+    )
+    op.create_table(
+        "inbox_delivery",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("connection", sa.String(), nullable=False),
+        sa.Column("received_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", "connection"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_inbox_delivery_received_us"), "inbox_delivery", ["received_us"], unique=False)
+    op.create_table(
         "journal_membership",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("segment", sa.String(), nullable=False),
@@ -83,6 +104,14 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("run_id", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "lease",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("holder", sa.String(), nullable=False),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "log_file",
@@ -162,15 +191,29 @@ def upgrade() -> None:
         sa.Column("profile_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("remote_id", sa.String(), nullable=True),
         sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("sending", sa.String(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("code", sa.String(), nullable=True),
         sa.Column("reason", sa.String(), nullable=True),
-        sa.Column("changed_at", sa.DateTime(), nullable=False),
+        sa.Column("applied_us", sa.BigInteger(), nullable=True),
+        sa.Column("verified_us", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["audience_id"],
             ["audience.id"],
         ),
         sa.PrimaryKeyConstraint("audience_id", "profile_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "audience_removal",
+        sa.Column("audience_id", sa.Integer(), nullable=False),
+        sa.Column("remote_id", sa.String(), nullable=False),
+        sa.Column("removed_us", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["audience_id"],
+            ["audience.id"],
+        ),
+        sa.PrimaryKeyConstraint("audience_id", "remote_id"),
     )
     op.create_table(
         "event_property",
@@ -199,6 +242,30 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_journal_event_subject_id"), "journal_event", ["subject_id"], unique=False)
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("audience_id", sa.Integer(), nullable=False),
+        sa.Column("run_id", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("upserts", sa.Integer(), nullable=False),
+        sa.Column("adds", sa.Integer(), nullable=False),
+        sa.Column("removals", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("tickets", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("begun_at", sa.DateTime(), nullable=False),
+        sa.Column("ended_at", sa.DateTime(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["audience_id"],
+            ["audience.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_id"],
+            ["run.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_outbox_audience_id"), "outbox", ["audience_id"], unique=False)
     op.create_table(
         "page",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -231,6 +298,7 @@ def upgrade() -> None:
         sa.Column("held", sa.Integer(), nullable=False),
         sa.Column("missing", sa.Integer(), nullable=False),
         sa.Column("extra", sa.Integer(), nullable=False),
+        sa.Column("settling", sa.Integer(), nullable=False),
         sa.Column("rejected", sa.Integer(), nullable=False),
         sa.Column("read_at", sa.DateTime(), nullable=False),
         sa.ForeignKeyConstraint(
