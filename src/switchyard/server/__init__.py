@@ -1,0 +1,1 @@
+"""What listens on the network: the receiver of webhooks and tracking calls."""
