@@ -20,7 +20,7 @@ from switchyard.evaluation.compiled import Authored, Compiled
 from switchyard.evaluation.scope import WorkingScope, instant
 from switchyard.evaluation.standing import MOVES, Standing
 from switchyard.evaluation.versions import Versions
-from switchyard.evaluation.walk import TOUCHED, UPCOMING, Period, Walk
+from switchyard.evaluation.walk import UPCOMING, Period, Walk
 from switchyard.evaluation.working import WorkingDatabase
 from switchyard.eventlog.layout import MEMBERSHIP
 from switchyard.eventlog.log import EventLog
@@ -114,6 +114,10 @@ class Evaluation:
         self._working.refresh(attributes)
         self._standing.bring(mark, self._log)
 
+    def due(self) -> datetime | None:
+        """When time may next move somebody, by the last evaluation; None for never."""
+        return self._standing.due()
+
     def schema(self, segments: frozenset[str]) -> Schema:
         """What definitions may speak of: what came already, and what the mappings can give."""
         with self._database.read() as session:
@@ -159,10 +163,10 @@ class Evaluation:
         """
         # What comes from here on is of the next evaluation; that profiles may know of it already does no harm.
         task = self._task(run_id, self.compiled(authored))
-        self.refresh()
-        scope = WorkingScope(self._working.connection, task.compiled.reads.values(), task.types)
         # The working database follows the store: its transaction ends after that of the commit.
         with self._working.transaction():
+            self.refresh()
+            scope = WorkingScope(self._working.connection, task.compiled.reads.values(), task.types)
             found = [self._walked(task, task.state, scope)] if task.state else []
             asked = task.compiled.names if full else task.versions.fresh
             if asked or task.versions.removed:
@@ -199,11 +203,12 @@ class Evaluation:
             self._standing.time(_EARLIEST)
             self._standing.settle(_mark(state))
         walk = Walk(self._working.connection, Period(state.page_id, state.at, task.at), task.changed)
-        if not walk.run(scope, self._log, lambda: task.compiled.evaluate(scope, names)):
+        touched = walk.run(scope, self._log, lambda: task.compiled.evaluate(scope, names))
+        if not len(touched):
             return None
         moves = walk.moves()
         self._standing.move(moves)
-        self._standing.time(UPCOMING, replacing=TOUCHED)
+        self._standing.time(UPCOMING, replacing=touched)
         return moves
 
     def _asked(self, task: _Task, scope: WorkingScope, names: frozenset[str]) -> pa.Table:

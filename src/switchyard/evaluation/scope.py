@@ -9,6 +9,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from switchyard.api.transforms import Reads
+from switchyard.evaluation.working import Integers, among
 from switchyard.eventlog.log import EventLog
 from switchyard.eventlog.snapshot import Snapshot
 
@@ -69,18 +70,23 @@ class WorkingScope:
                 "JOIN subject_profile p ON p.subject_id = e._subject"
             )
 
-    def touched(self, log: EventLog, profiles: pa.Array) -> None:
+    def touched(self, log: EventLog, profiles: Integers) -> None:
         """These profiles, each at its instant in the temporary table `item` (profile_id, at), which is filled later.
 
-        Their attributes and events are fetched here, once. `history` (profile_id, at, page) has the events.
+        Their attributes, events, memberships and timers are fetched here, once. `history` (profile_id, at, page) has
+        the events.
         """
         self._connection.register("wanted", pa.table({"profile_id": profiles}))
+        these = (
+            among("profile_id", profiles) if len(profiles) <= FEW else "profile_id IN (SELECT profile_id FROM touched)"
+        )
         self._connection.execute(
-            """
+            f"""
             CREATE OR REPLACE TEMP TABLE touched AS SELECT profile_id FROM wanted;
-            CREATE OR REPLACE TEMP TABLE touched_profile AS SELECT * FROM profile SEMI JOIN touched USING (profile_id);
-            CREATE OR REPLACE TEMP TABLE touched_subject AS
-                SELECT * FROM subject_profile SEMI JOIN touched USING (profile_id);
+            CREATE OR REPLACE TEMP TABLE touched_profile AS SELECT * FROM profile WHERE {these};
+            CREATE OR REPLACE TEMP TABLE touched_subject AS SELECT * FROM subject_profile WHERE {these};
+            CREATE OR REPLACE TEMP TABLE touched_membership AS SELECT segment, profile_id FROM membership WHERE {these};
+            CREATE OR REPLACE TEMP TABLE touched_timer AS SELECT * FROM timer WHERE {these};
             CREATE OR REPLACE TEMP TABLE item (profile_id BIGINT, "at" TIMESTAMP);
             CREATE OR REPLACE TEMP VIEW scope_profile AS
                 SELECT p.*, i."at" FROM touched_profile p JOIN item i USING (profile_id);

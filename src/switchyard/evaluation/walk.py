@@ -7,11 +7,11 @@ from datetime import datetime
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from switchyard.api.errors import PermanentError
 from switchyard.evaluation.scope import FEW, WorkingScope, instant
 from switchyard.evaluation.standing import MOVES
+from switchyard.evaluation.working import Integers
 from switchyard.eventlog.log import EventLog
 
 PAST_ROUNDS = 16
@@ -20,10 +20,7 @@ then goes on from there.
 """
 
 UPCOMING = 'SELECT profile_id, "at" AS due FROM upcoming'
-"""The timers that a walk leaves, of the profiles of `TOUCHED`."""
-TOUCHED = "SELECT profile_id FROM touched"
-
-Integers = NDArray[np.int64]
+"""The timers that a walk leaves to those whom it touched."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ class Walk:
         self._period = period
         self._changed = changed
 
-    def run(self, scope: WorkingScope, log: EventLog, evaluate: Callable[[], None]) -> int:
-        """Walk who was changed and whose timers are due. Returns how many these are, those gone among them.
+    def run(self, scope: WorkingScope, log: EventLog, evaluate: Callable[[], None]) -> Integers:
+        """Walk who was changed and whose timers are due. Returns who these are, ascending, those gone among them.
 
         Args:
             evaluate: fills `evaluated` for the profiles and instants of `item`.
@@ -64,15 +61,15 @@ class Walk:
         timed = self._connection.execute(due).to_arrow_table()["profile_id"].to_numpy()
         touched = np.union1d(self._changed, timed)
         if not len(touched):
-            return 0
-        scope.touched(log, pa.array(touched))
+            return touched
+        scope.touched(log, touched)
         self._begin(len(touched) <= FEW)
         rounds = 0
         while self._count("item"):
             evaluate()
             rounds += 1
             self._step(rounds)
-        return len(touched)
+        return touched
 
     def moves(self) -> pa.Table:
         """Who entered and who left, against `membership`, each at the instant of truth: segment, profile_id, entered,
@@ -93,7 +90,8 @@ class Walk:
             ), compared AS (
                 SELECT t.*, coalesce(
                     lag(value) OVER (PARTITION BY t.profile_id, definition ORDER BY "at"), m.profile_id IS NOT NULL
-                ) AS stood FROM told t LEFT JOIN membership m ON m.profile_id = t.profile_id AND m.segment = definition
+                ) AS stood
+                FROM told t LEFT JOIN touched_membership m ON m.profile_id = t.profile_id AND m.segment = definition
             )
             SELECT definition AS segment, c.profile_id, value AS entered, c."at", CASE
                 WHEN c."at" <= {last} OR h.profile_id IS NOT NULL THEN 'event'
@@ -102,7 +100,7 @@ class Walk:
             LEFT JOIN started s USING (profile_id, "at") WHERE value <> stood
             UNION ALL
             SELECT segment, profile_id, false, {now}, 'profile gone'
-            FROM membership SEMI JOIN touched USING (profile_id) ANTI JOIN touched_profile USING (profile_id)
+            FROM touched_membership ANTI JOIN touched_profile USING (profile_id)
             """
         )
         return found.to_arrow_table().cast(MOVES)
@@ -126,7 +124,8 @@ class Walk:
                 ) n USING (profile_id);
             INSERT INTO item SELECT profile_id, min("at") FROM (
                 SELECT profile_id, "at" FROM started UNION ALL
-                SELECT profile_id, due FROM timer SEMI JOIN touched_profile USING (profile_id) WHERE due <= {now}
+                SELECT profile_id, due FROM touched_timer SEMI JOIN touched_profile USING (profile_id)
+                WHERE due <= {now}
             ) GROUP BY profile_id;
             """
         )

@@ -13,7 +13,7 @@ from tests.projects import Spine, rows_of
 
 from switchyard.api import PermanentError, Stream
 from switchyard.api.transforms import Definition
-from switchyard.evaluation import scope, walk
+from switchyard.evaluation import scope, standing, walk
 from switchyard.evaluation.compiled import Authored, Compiled
 from switchyard.evaluation.evaluation import Evaluation, Outcome, Vocabulary
 from switchyard.evaluation.working import WorkingDatabase
@@ -188,8 +188,8 @@ def test_a_very_late_event_is_followed_through_so_many_changes_only(shop: Shop, 
 def test_late_events_of_very_many_people_are_not_followed_into_the_past(
     shop: Shop, counted: list[frozenset[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "FEW", 2)
-    monkeypatch.setattr(scope, "FEW", 2)
+    for module in (walk, scope, standing):
+        monkeypatch.setattr(module, "FEW", 2)
     shop.evaluate(day(20))
     for person in ("ann", "bob", "cat"):
         shop.orders(person, day(1))
