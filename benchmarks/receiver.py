@@ -51,9 +51,8 @@ def main(seconds: float, runs: int) -> None:
             rates[name] = len(times) / took
             p50, p99 = (statistics.quantiles(times, n=100)[place] * 1_000 for place in (49, 98))
             events = f" {rates[name] * EVENTS:>8,.0f} events/s" if name == "batches" else ""
-            print(
-                f"{name:8} {rates[name]:>8,.0f} requests/s  p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  {used:5.0f} µs cpu{events}"
-            )
+            rate = f"{name:8} {rates[name]:>8,.0f} requests/s"
+            print(f"{rate}  p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  {used:5.0f} µs cpu{events}")
         for peer, of_peer in ratios.items():
             of_peer.append(rates["webhook"] / rates[peer])
             print(f"webhook is {of_peer[-1]:.2f} × {peer}")

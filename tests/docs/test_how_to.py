@@ -20,6 +20,10 @@ def test_write_a_transform(reader: Reader) -> None:
     reader.follow(blocks(HOW_TO / "write-a-transform.md"))
 
 
+def test_run_as_a_service(reader: Reader) -> None:
+    reader.follow(blocks(HOW_TO / "run-as-a-service.md"))
+
+
 def test_run_on_postgresql(reader: Reader, postgres: Postgres) -> None:
     reader.environment["STORE_URL"] = postgres.url(postgres.create())
     reader.follow(blocks(HOW_TO / "run-on-postgresql.md"))

@@ -19,8 +19,10 @@ from switchyard.plugins import Registry, load_plugins
 from .pages import DOCS, ROOT, Block, as_pattern, blocks, pages, words
 
 EXECUTED = [
+    ROOT / "README.md",
     *(DOCS / "how-to").glob("write-a-*.md"),
     DOCS / "how-to" / "run-on-postgresql.md",
+    DOCS / "how-to" / "run-as-a-service.md",
     DOCS / "tutorial" / "first-exact-list.md",
 ]
 """Pages that a test follows from top to bottom."""

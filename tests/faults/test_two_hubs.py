@@ -20,6 +20,7 @@ from switchyard_connectors.hubspot.simulator import Account, HubSpotSimulator
 
 __all__ = ["database_url", "postgres", "postgres_template", "sqlite_template"]
 
+pytestmark = pytest.mark.slow
 SECONDS = 2.0
 """After so long, a hub that was not heard of may be overtaken."""
 

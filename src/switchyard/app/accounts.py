@@ -36,6 +36,8 @@ class AccountBudget(Budget):
     ) -> None:
         super().__init__(limits)
         self.made = 0
+        self.connections: list[str] = []
+        """Those that use the account, as far as they were used."""
         self.turn = threading.Lock()
         """For those who want the account for themselves for a while."""
         self._entitle = entitle
@@ -124,7 +126,15 @@ class Accounts:
             if account not in self._budgets:
                 limits = spec.limits(config) if spec.limits else Limits()
                 self._budgets[account] = AccountBudget(limits, self._database, account, self._entitle)
-            return self._budgets[account]
+            budget = self._budgets[account]
+            if connection not in budget.connections:
+                budget.connections.append(connection)
+            return budget
+
+    def budgets(self) -> list[AccountBudget]:
+        """Those of all accounts that were used."""
+        with self._making:
+            return list(self._budgets.values())
 
     def save(self) -> None:
         """Keep what is used, at the end of the process."""

@@ -10,7 +10,7 @@ from switchyard.activation.members import PLACED
 from switchyard.activation.report import Report
 from switchyard.activation.task import Consent, Route
 from switchyard.api.errors import ConfigError, QuotaExhausted, SwitchyardError
-from switchyard.app.failing import failure
+from switchyard.app.failing import failure, said
 from switchyard.app.hub import Hub
 from switchyard.app.profiles import plain
 from switchyard.evaluation.versions import Versions
@@ -50,6 +50,11 @@ def deliver(
         return lambda route: hub.delivery.run(run_id, route, consent)
 
     return [_as_run(hub, "deliver", name, run) for name in _chosen(hub, audience)]
+
+
+def send(hub: Hub, audience: str) -> Answer:
+    """Deliver one audience for the moment: what changed is sent, and the list is read back by the next `deliver`."""
+    return _as_run(hub, "deliver", audience, lambda run_id: lambda route: hub.delivery.send(run_id, route))
 
 
 def verify(hub: Hub, audience: str | None = None) -> list[Answer]:
@@ -149,16 +154,26 @@ def _as_run(hub: Hub, kind: str, name: str, work: Callable[[int], Callable[[Rout
     with hub.database.write() as session:
         run_id = runs.started(session, kind, name)
     hub.project.registry.observe("switchyard_run_started", kind=kind, name=name)
-    answer = _attempt(hub, name, work(run_id))
+    try:
+        answer = _attempt(hub, name, work(run_id))
+    except Exception as error:
+        _end(hub, run_id, kind, name, {"error": said(hub, error), "exit_code": 1})
+        raise
     if kind == "deliver" and answer.get("settling"):
         late = f"the list does not show {answer['settling']:,} confirmed changes yet; the next delivery proves them"
         answer["notes"] = [*answer["notes"], late]
+    _end(hub, run_id, kind, name, answer)
+    return answer
+
+
+def _end(hub: Hub, run_id: int, kind: str, name: str, answer: Answer) -> None:
     error = answer.get("error")
     counts: dict[str, int] = {key: answer[key] for key in ("upserted", "added", "removed", "calls") if key in answer}
+    # By its exit code `status` says what to do.
+    coded = {"exit_code": answer["exit_code"]} if error else {}
     with hub.database.write() as session:
-        runs.finished(session, run_id, counts, runs.FAILED if error else runs.DONE, error)
+        runs.finished(session, run_id, counts | coded, runs.FAILED if error else runs.DONE, error)
     hub.project.registry.observe("switchyard_run_finished", kind=kind, name=name, counts=counts, error=error)
-    return answer
 
 
 def _attempt(hub: Hub, name: str, work: Callable[[Route], Report], alone: bool = True) -> Answer:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 from sqlmodel import Session, func, select
 
 from switchyard.api.errors import SwitchyardError
+from switchyard.app.health import at_work
 from switchyard.app.project import Project, open_project
-from switchyard.app.status import engine, revision, store_file
+from switchyard.app.status import revision, store_file
 from switchyard.store import schema
 from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database
@@ -58,8 +59,8 @@ def _findings(folder: Path) -> Iterator[Finding]:
     yield _disk(project)
     yield from _secrets(project)
     yield _clock(project)
-    process = engine(project.folder)
-    yield Finding("engine", "ok", f"process {process} is at work" if process else "no process is at work")
+    work = at_work(project.folder)
+    yield Finding("engine", "ok", f"process {work.process} is at work" if work else "no process is at work")
     yield from _stored(project)
 
 

@@ -1,14 +1,19 @@
 """The composition root: a project's parts, built from its configuration and wired together."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from copy import copy
 from functools import cached_property
 from types import TracebackType
 from typing import Any
 
-from switchyard.activation.delivery import Delivery, Route
+from switchyard.activation.delivery import Delivery
+from switchyard.activation.task import Route
 from switchyard.api.connectors import ConnectorSpec, Source, Stream
-from switchyard.app.accounts import Accounts, ConnectorContext
+from switchyard.api.errors import ConfigError
+from switchyard.app.accounts import AccountBudget, Accounts, ConnectorContext
+from switchyard.app.control import FOLDER, Door
 from switchyard.app.lock import HubLock
 from switchyard.app.project import Project
 from switchyard.evaluation.compiled import Authored
@@ -22,35 +27,45 @@ from switchyard.pipeline.plan import Plan, compile_mapping
 from switchyard.store import runs, schema
 from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database
+from switchyard.store.leases import Lease, LeaseLost
 
-FOLDER = ".switchyard"
+LEASE = "engine"
 
 
 class Hub:
-    """A project's engine: holds `hub.lock`, the store, the event log and the working database while it is open.
+    """A project's engine: holds `hub.lock`, the store with its lease, the event log and the working database while it
+    is open.
+
+    Others hand it commands through its `door`; whoever opened it carries them out, in the thread that opened it.
 
     Raises, on entering:
-        TransientError: another process is the engine.
+        TransientError: another process is the engine, or a hub of another folder is at work on the store.
         PermanentError: a file that the catalogue names is missing or damaged.
     """
 
     def __init__(self, project: Project) -> None:
         self.project = project
+        self._stamp = project.stamp()
         self._stack = ExitStack()
+        self._configured = ExitStack()
+        self._is_beside = False
 
     def __enter__(self) -> "Hub":
         with ExitStack() as stack:
             stack.enter_context(HubLock(self.project.folder / FOLDER / "hub.lock"))
+            self.door = stack.enter_context(Door(self.project.folder / FOLDER))
             self.database = Database(self.project.loaded.store_url, self.project.folder)
             stack.callback(self.database.close)
             schema.prepare(self.database)
+            self.lease = stack.enter_context(self._lease())
+            # To the very end: threads that are left behind must not write once another hub has taken over.
+            self.database.guard = self.lease.check
             with self.database.write() as session:
                 runs.interrupt(session)
             self.log = EventLog(self.project.loaded.log, StoreCatalogue(self.database))
             self.log.open()
             stack.callback(self.log.close)
-            self.accounts = Accounts(self.database)
-            stack.callback(self.accounts.save)
+            stack.callback(self._configured.close)
             self._stack = stack.pop_all()
         return self
 
@@ -59,12 +74,75 @@ class Hub:
     ) -> None:
         self._stack.close()
 
+    def renew(self) -> None:
+        """Take the configuration as it now is, where its files have changed.
+
+        Raises:
+            ConfigError: it is wrong, or wants another store, event log or working database; the one before stays.
+        """
+        stamp = self.project.stamp()
+        if stamp == self._stamp:
+            return
+        project = self.project.reloaded()
+        if project.places != self.project.places:
+            raise ConfigError(
+                "hub.store, hub.log or hub.work has changed; stop the hub that is at work and start it again"
+            )
+        self._configured.close()
+        for part in ("intake", "evaluation", "delivery", "vocabulary", "accounts", "_mappers"):
+            self.__dict__.pop(part, None)
+        self.project, self._stamp = project, stamp
+
+    def until_renewed(self, callback: Callable[[], object]) -> None:
+        """Have this called when the present configuration ends: by `renew`, or with the hub."""
+        self._configured.callback(callback)
+
+    def beside(self) -> "Hub":
+        """This hub for another thread, which delivers while this one goes on: to it, the working database is as far as
+        this one has brought it. Whoever asked for it closes its `working`.
+        """
+        # What both use is made before there are two.
+        self.evaluation, self.accounts  # noqa: B018
+        other = copy(self)
+        other.working = self.working.reader()
+        other.delivery = Delivery(self.database, other.working)
+        other._is_beside = True
+        return other
+
+    def refresh(self) -> None:
+        """Bring the working database up to the store and the log."""
+        if not self._is_beside:
+            self.evaluation.refresh()
+
+    def _lease(self) -> Lease:
+        # Of two hubs in one folder `hub.lock` makes sure that there is one: that one need not wait for itself.
+        holder = f"{socket.gethostname()}:{self.project.folder.resolve()}"
+        return Lease(self.database, LEASE, holder, self.project.loaded.project.hub.lease_seconds)
+
+    def _entitle(self) -> None:
+        """Make sure that this hub may act outside of transactions.
+
+        Raises:
+            LeaseLost: another one has taken over.
+        """
+        try:
+            self.lease.require()
+        except LeaseLost:
+            # Late is not lost: the store knows whether anybody took it.
+            self.lease.renew()
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        accounts = Accounts(self.database, self._entitle)
+        self._configured.callback(accounts.save)
+        return accounts
+
     @cached_property
     def intake(self) -> Intake:
         identity, hub = self.project.loaded.project.identity, self.project.loaded.project.hub
         rules = Rules(identity, hub.default_region)
         intake = Intake(self.database, self.log, rules, hub.file_rows, hub.flush_rows)
-        self._stack.callback(intake.close)
+        self._configured.callback(intake.close)
         return intake
 
     @cached_property
@@ -97,8 +175,17 @@ class Hub:
     def plan(self, connection: str, stream: Stream) -> Plan:
         return compile_mapping(connection, stream, self.project.loaded.mapping(connection, stream))
 
+    @cached_property
+    def _mappers(self) -> dict[tuple[str, str], Mapper]:
+        return {}
+
     def mapper(self, connection: str, stream: Stream) -> Mapper:
-        return Mapper(self.plan(connection, stream), self.project.transforms(connection, stream))
+        """A stream's mapper: made once, for making one takes longer than mapping what was just pushed."""
+        known = self._mappers.get((connection, stream.name))
+        if known is None:
+            known = Mapper(self.plan(connection, stream), self.project.transforms(connection, stream))
+            self._mappers[connection, stream.name] = known
+        return known
 
     def authored(self) -> list[Authored]:
         """The definitions of every profile transform."""
@@ -111,12 +198,27 @@ class Hub:
             yield source
 
     @contextmanager
-    def route(self, audience: str) -> Iterator[Route]:
-        """An audience's way to its list, built; closed at the end of the block."""
+    def route(self, audience: str, alone: bool = True) -> Iterator[Route]:
+        """An audience's way to its list, built; closed at the end of the block.
+
+        Args:
+            alone: wait until nobody else delivers to the account, and let others wait meanwhile.
+        """
         wanted = self.project.loaded.project.audiences[audience]
         spec = self.project.registry.list_sink(self.project.connection(wanted.connection).connector)
-        with self._built(spec, wanted.connection) as (sink, context):
-            yield Route(audience, wanted, sink, context.calls)
+        with self._built(spec, wanted.connection) as (sink, context), context.budget.turn if alone else nullcontext():
+            yield Route(audience, wanted, sink, context)
+
+    def budgets(self) -> list[AccountBudget]:
+        """The budgets of the accounts that were used under the present configuration. From any thread."""
+        accounts: Accounts | None = self.__dict__.get("accounts")
+        return accounts.budgets() if accounts else []
+
+    def account(self, audience: str) -> AccountBudget:
+        """The budget of the account that an audience is delivered to."""
+        connection = self.project.loaded.project.audiences[audience].connection
+        spec = self.project.registry.list_sink(self.project.connection(connection).connector)
+        return self.accounts.budget(spec, self.project.config(connection), connection)
 
     @contextmanager
     def connector(self, connection: str) -> Iterator[object]:

@@ -8,11 +8,15 @@ from types import TracebackType
 from switchyard.api.errors import TransientError
 
 
+class Occupied(TransientError):
+    """Another process is the engine."""
+
+
 class HubLock:
     """Held while the context lasts; the operating system lets go of it when the process ends, however it ends.
 
     Raises, on entering:
-        TransientError: another process holds it; says which.
+        Occupied: another process holds it; says which.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +32,7 @@ class HubLock:
             holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
             os.close(self._file)
             self._file = None
-            raise TransientError(
+            raise Occupied(
                 f"another switchyard process ({holder or 'unknown'}) is at work here; wait for it, or stop it"
             ) from None
         os.ftruncate(self._file, 0)

@@ -10,6 +10,7 @@ from switchyard.api.errors import ConfigError
 from switchyard.api.transforms import Definition, ProfileTransformSpec, RecordTransform
 from switchyard.config import Connection, Loaded, load
 from switchyard.config.errors import Problems
+from switchyard.config.loader import FILE
 from switchyard.plugins.manager import load_plugins
 from switchyard.plugins.registry import Registry
 
@@ -24,6 +25,25 @@ class Project:
     @property
     def folder(self) -> Path:
         return self.loaded.folder
+
+    @property
+    def places(self) -> tuple[str, Path, Path]:
+        """Where the hub keeps what it knows: a hub at work cannot move."""
+        return self.loaded.store_url, self.loaded.log, self.loaded.work
+
+    def stamp(self) -> tuple[tuple[str, int, int], ...]:
+        """Names the state of the configuration's files: another stamp, and something was written."""
+        found = [self.folder / FILE, *self.folder.glob("segments/*.y*ml")]
+        stats = [(str(path), path.stat()) for path in sorted(found) if path.exists()]
+        return tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
+
+    def reloaded(self) -> "Project":
+        """The configuration as it now is, with the plugins that are loaded.
+
+        Raises:
+            ConfigError: something in it is wrong, with the place.
+        """
+        return _loaded(self.folder, self.registry)
 
     @cached_property
     def connections(self) -> Mapping[str, Connection]:
@@ -101,6 +121,8 @@ class Project:
             with problems.collect():
                 self.config(name)
             with problems.collect():
+                self._check_schedule(name)
+            with problems.collect():
                 for stream in self.streams(name) if name in self.sources else ():
                     self.loaded.mapping(name, stream)
                     self.transforms(name, stream)
@@ -110,6 +132,11 @@ class Project:
             if audience.segment not in {each.name for each in self.loaded.definitions}:
                 problems.add(self.loaded.error(f"no segment '{audience.segment}'", ("audiences", name, "segment")))
         problems.raise_if_any()
+
+    def _check_schedule(self, name: str) -> None:
+        if self.connections[name].schedule and name in self.sources and self.sources[name].receiver is not None:
+            message = "what is pushed is read as it comes; remove the schedule"
+            raise self.loaded.error(message, ("connections", name, "schedule"))
 
     def _check_sink(self, audience: str, connection: str) -> None:
         connector = self.connection(connection).connector
@@ -127,5 +154,8 @@ def open_project(folder: Path) -> Project:
     Raises:
         ConfigError: something in it is wrong, with the place.
     """
-    registry = Registry(load_plugins(folder))
+    return _loaded(folder, Registry(load_plugins(folder)))
+
+
+def _loaded(folder: Path, registry: Registry) -> Project:
     return Project(load(folder, registry.resolve_secret, registry.definition_keys or ("segment",)), registry)

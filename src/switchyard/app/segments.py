@@ -6,6 +6,7 @@ from sqlmodel import func, select
 
 from switchyard.api.errors import ConfigError
 from switchyard.api.transforms import Explainable, Printable
+from switchyard.app.failing import coded, said
 from switchyard.app.hub import Hub
 from switchyard.app.profiles import shown
 from switchyard.store import runs
@@ -20,6 +21,12 @@ def evaluate(hub: Hub, full: bool = False) -> Answer:
     Args:
         full: ask everybody, and not only those whom news or time touched. It finds nothing more, and proves it.
     """
+    segments = evaluated(hub, full)
+    return _people(hub) | {"segments": segments}
+
+
+def evaluated(hub: Hub, full: bool = False) -> list[Answer]:
+    """The same without a count of all people; an answer for every segment."""
     authored = hub.authored()
     with hub.database.write() as session:
         run_id = runs.started(session, "evaluate", "all")
@@ -27,8 +34,10 @@ def evaluate(hub: Hub, full: bool = False) -> Answer:
     try:
         outcomes = hub.evaluation.run(run_id, authored, full)
     except BaseException as error:
+        why = said(hub, error)
         with hub.database.write() as session:
-            runs.finished(session, run_id, {}, runs.FAILED, str(error))
+            runs.finished(session, run_id, coded(error), runs.FAILED, why)
+        hub.project.registry.observe("switchyard_run_finished", kind="evaluate", name="all", counts={}, error=why)
         raise
     counts = {"entered": sum(each.entered for each in outcomes), "left": sum(each.left for each in outcomes)}
     sizes = {f"members.{each.segment}": each.members for each in outcomes}
@@ -40,12 +49,10 @@ def evaluate(hub: Hub, full: bool = False) -> Answer:
                 "switchyard_membership_changed", segment=each.segment, entered=each.entered, left=each.left
             )
     hub.project.registry.observe("switchyard_run_finished", kind="evaluate", name="all", counts=counts, error=None)
-    return _people(hub) | {
-        "segments": [
-            {"segment": each.segment, "members": each.members, "entered": each.entered, "left": each.left}
-            for each in outcomes
-        ],
-    }
+    return [
+        {"segment": each.segment, "members": each.members, "entered": each.entered, "left": each.left}
+        for each in outcomes
+    ]
 
 
 def listed(hub: Hub) -> Answer:

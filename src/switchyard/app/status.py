@@ -1,9 +1,8 @@
 """How a project stands, read from the store without the hub's lock."""
 
-import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +10,50 @@ from sqlalchemy import inspect, make_url, text
 from sqlmodel import Session, col, func, select
 
 from switchyard.api.errors import ConfigError
+from switchyard.app import health
+from switchyard.app.attention import attention
+from switchyard.app.health import Following, instant, now
 from switchyard.app.project import Project
 from switchyard.store import runs, schema
 from switchyard.store.database import Database
-from switchyard.store.tables import AccountBudget, Audience, Proof, Quarantine, Run, Stream
+from switchyard.store.tables import Audience, Proof, Quarantine, Run, Stream
 
 Answer = dict[str, Any]
 MEMBERS = "members."
 """Begins the names of an evaluation's counts that say how many are in a segment."""
 
+PROVEN = ("wanted", "held", "missing", "extra", "settling", "rejected")
+"""What a proof counts."""
 
-def status(project: Project) -> Answer:
-    """Streams, segments, audiences, quarantine, budgets, and runs that were cut off.
+
+def status(project: Project, following: Following | None = None) -> Answer:
+    """What needs attention, the engine, what waits, schedules, failures, streams, segments, audiences, quarantine,
+    budgets, and runs that were cut off.
+
+    Args:
+        following: to say when what is done by schedule is due.
 
     Raises:
         ConfigError: the store is of another version than this program.
         TransientError: the store cannot be reached.
     """
-    answer: Answer = {"folder": str(project.folder), "engine": engine(project.folder)}
     with stored(project) as session:
-        return answer | {
+        last = health.youngest(session)
+        answer: Answer = {
+            "folder": str(project.folder),
             "started": session is not None,
+            "engine": _engine(project, session, last),
+            "inbox": health.waiting(project, session, store_file(project)),
+            "failures": health.failures(project, last),
+            "schedules": list(health.schedules(project, session, following)),
             "connections": _connections(project, session),
             "quarantine": _quarantine(session),
             "segments": _segments(project, session),
             "audiences": _audiences(project, session),
-            "budgets": _budgets(session),
-            "interrupted": _interrupted(session),
+            "budgets": health.budgets(project, session),
+            "interrupted": [_run(run) for run in last.values() if run.state == runs.INTERRUPTED],
         }
+    return {"attention": attention(answer)} | answer
 
 
 @contextmanager
@@ -80,14 +95,18 @@ def revision(session: Session) -> str | None:
     return None if found is None else str(found)
 
 
-def engine(folder: Path) -> int | None:
-    """The process that is the engine now."""
-    # Taking the lock to see whether it is free would turn away whoever wants it at that moment.
-    with suppress(OSError, ValueError):
-        process = int((folder / ".switchyard" / "hub.lock").read_text(encoding="ascii"))
-        os.kill(process, 0)
-        return process
-    return None
+def _engine(project: Project, session: Session | None, last: dict[tuple[str, str], Run]) -> Answer:
+    """Who is the engine here and what it does, and whose lease it is."""
+    work = health.at_work(project.folder)
+    holder, left = (session and health.leased(session)) or (None, None)
+    return {
+        "process": work.process if work else None,
+        "since": instant(work.since) if work else None,
+        "doing": [_run(run) for run in last.values() if run.state == runs.RUNNING] if work else [],
+        "holder": holder,
+        "is_ours": holder == f"{socket.gethostname()}:{project.folder.resolve()}",
+        "lease_seconds": None if left is None else round(left),
+    }
 
 
 def _connections(project: Project, session: Session | None) -> list[Answer]:
@@ -111,8 +130,8 @@ def _stream(session: Session | None, name: str, row: Stream | None) -> Answer:
     last = session.exec(query).first() if session else None
     return {
         "stream": name.partition("/")[2],
-        "committed_at": _instant(committed),
-        "age_seconds": round((_now() - committed).total_seconds()) if committed else None,
+        "committed_at": instant(committed),
+        "age_seconds": round((now() - committed).total_seconds()) if committed else None,
         "last_run": _run(last) if last else None,
     }
 
@@ -123,8 +142,8 @@ def _run(run: Run) -> Answer:
         "kind": run.kind,
         "name": run.name,
         "state": run.state,
-        "started_at": _instant(run.started_at),
-        "finished_at": _instant(run.finished_at),
+        "started_at": instant(run.started_at),
+        "finished_at": instant(run.finished_at),
         "read": run.read,
         "mapped": run.mapped,
         "quarantined": run.quarantined,
@@ -152,7 +171,7 @@ def _segments(project: Project, session: Session | None) -> Answer:
     last = session.exec(done).first() if session else None
     counts = (last.detail if last else None) or {}
     return {
-        "evaluated_at": _instant(last.finished_at) if last else None,
+        "evaluated_at": instant(last.finished_at) if last else None,
         "segments": [
             {"segment": each.name, "members": counts.get(f"{MEMBERS}{each.name}")}
             for each in project.loaded.definitions
@@ -161,54 +180,28 @@ def _segments(project: Project, session: Session | None) -> Answer:
 
 
 def _audiences(project: Project, session: Session | None) -> list[Answer]:
+    proven = proofs(session) if session else {}
     return [
         {
             "audience": name,
             "segment": audience.segment,
             "connection": audience.connection,
             "list": audience.list,
-            "proof": _proof(session, name) if session else None,
+            "proof": _proof(proven.get(name)),
         }
         for name, audience in project.loaded.project.audiences.items()
     ]
 
 
-def _proof(session: Session, audience: str) -> Answer | None:
-    query = (
-        select(Proof)
-        .join(Audience, col(Audience.id) == col(Proof.audience_id))
-        .where(Audience.name == audience)
-        .order_by(col(Proof.id).desc())
-    )
-    proof = session.exec(query).first()
+def proofs(session: Session) -> dict[str, Proof]:
+    """Audience → its last proof."""
+    last = select(func.max(Proof.id)).group_by(col(Proof.audience_id))
+    query = select(Audience.name, Proof).join(Proof, col(Proof.audience_id) == col(Audience.id))
+    return dict(session.exec(query.where(col(Proof.id).in_(last))).all())
+
+
+def _proof(proof: Proof | None) -> Answer | None:
     if proof is None:
         return None
-    counted = {key: getattr(proof, key) for key in ("wanted", "held", "missing", "extra", "settling", "rejected")}
-    return counted | {"read_at": _instant(proof.read_at)}
-
-
-def _budgets(session: Session | None) -> list[Answer]:
-    rows = session.exec(select(AccountBudget)).all() if session else []
-    return [
-        {"account": row.account, "day": row.state.get("day"), "calls": sum(row.state.get("used", {}).values())}
-        for row in rows
-    ]
-
-
-def _interrupted(session: Session | None) -> list[Answer]:
-    """The youngest runs that were cut off and had no successor of their name yet."""
-    if session is None:
-        return []
-    query = select(Run).order_by(col(Run.id).desc()).limit(200)
-    youngest: dict[tuple[str, str], Run] = {}
-    for run in session.exec(query):
-        youngest.setdefault((run.kind, run.name), run)
-    return [_run(run) for run in youngest.values() if run.state == runs.INTERRUPTED]
-
-
-def _instant(value: datetime | None) -> str | None:
-    return f"{value.isoformat()}Z" if value else None
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
+    age = round((now() - proof.read_at).total_seconds())
+    return {key: getattr(proof, key) for key in PROVEN} | {"read_at": instant(proof.read_at), "age_seconds": age}

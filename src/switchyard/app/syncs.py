@@ -1,19 +1,18 @@
 """Syncs: sources read into the store and the log."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from switchyard.api.connectors import Stream
 from switchyard.api.errors import ConfigError, SwitchyardError
+from switchyard.app.control import Progress
+from switchyard.app.failing import coded, failure, said
 from switchyard.app.hub import Hub
 from switchyard.pipeline.intake import Counts
 from switchyard.pipeline.sync import Stretch, sync
 from switchyard.store import names, runs
 
 Answer = dict[str, Any]
-Progress = Callable[[str, Mapping[str, Any]], None]
-"""Called with what is being done, and how far it is."""
 
 
 def sync_connection(
@@ -49,7 +48,8 @@ def _sync(hub: Hub, connection: str, stream: Stream, full: bool, progress: Progr
         stream_id, cursor = row.id, None if full else row.cursor
         run_id = runs.started(session, "sync", name)
     hub.project.registry.observe("switchyard_run_started", kind="sync", name=name)
-    counts, error = Counts(), None
+    counts = Counts()
+    error: Exception | None = None
 
     def count(done: Counts, origin: str | None) -> None:
         nonlocal counts
@@ -59,22 +59,21 @@ def _sync(hub: Hub, connection: str, stream: Stream, full: bool, progress: Progr
     try:
         with hub.source(connection, full) as source:
             sync(hub.intake, Stretch(source, mapper, run_id, stream_id, cursor), count)
-    except SwitchyardError as failed:
+    except Exception as failed:
         error = failed
+    why = said(hub, error) if error else None
     with hub.database.write() as session:
-        runs.finished(session, run_id, {}, runs.FAILED if error else runs.DONE, _said(hub, error))
+        runs.finished(session, run_id, coded(error), runs.FAILED if error else runs.DONE, why)
     counted = _named(counts)
-    hub.project.registry.observe(
-        "switchyard_run_finished", kind="sync", name=name, counts=counted, error=_said(hub, error)
-    )
-    failure = {"error": _said(hub, error), "exit_code": error.exit_code} if error else {}
-    return {"connection": connection, "stream": stream.name, **counted, **failure}
+    hub.project.registry.observe("switchyard_run_finished", kind="sync", name=name, counts=counted, error=why)
+    answer = {"connection": connection, "stream": stream.name, **counted}
+    if error is None:
+        return answer
+    if not isinstance(error, SwitchyardError):
+        raise error
+    return answer | failure(hub, error)
 
 
 def _named(counts: Counts) -> Answer:
     values = asdict(counts)
     return {"duplicates" if name == "duplicate" else name: value for name, value in values.items()}
-
-
-def _said(hub: Hub, error: SwitchyardError | None) -> str | None:
-    return hub.project.loaded.secrets.redact(str(error)) if error else None

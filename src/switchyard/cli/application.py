@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from switchyard.cli import people, setting_up, vendors, work
+from switchyard.cli.serve import serve
 
 app = typer.Typer(
     help="Pull people and what they did into one profile each, and keep lists exactly right.",
@@ -43,7 +44,7 @@ def project(
 
 _PANELS = {
     "A project": (setting_up.init, setting_up.check, setting_up.schema, setting_up.doctor),
-    "Work": (work.run, work.sync, work.evaluate, work.deliver, work.status),
+    "Work": (work.run, work.sync, work.evaluate, work.deliver, serve, work.status),
     "Plugins": (vendors.connectors, vendors.plugins, vendors.simulate),
 }
 

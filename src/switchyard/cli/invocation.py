@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -19,14 +20,14 @@ from switchyard.cli import printing, stopping
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from switchyard.api.errors import SwitchyardError
-    from switchyard.app.hub import Hub
+    from switchyard.app.control import Progress
     from switchyard.app.project import Project
-    from switchyard.app.syncs import Progress
 
 Answer: TypeAlias = dict[str, Any]
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON object on stdout.")]
 DEBUG = "SWITCHYARD_DEBUG"
+PATIENCE = 10.0
+"""Seconds to wait for a hub that is at work and does not answer."""
 
 
 class Invocation:
@@ -50,19 +51,47 @@ class Invocation:
         self._redact = project.loaded.secrets.redact
         return project
 
-    @contextmanager
-    def hub(self) -> Iterator[Hub]:
-        """The project's engine, for the length of the block."""
+    def ask(self, command: str, doing: str | None = None, **arguments: Any) -> Answer:
+        """Have the engine carry out a command: the hub that is at work here, or else this process.
+
+        Args:
+            command: its name in `switchyard.app.commands`.
+            doing: what to show meanwhile on a terminal.
+
+        Raises:
+            SwitchyardError: it failed.
+        """
+        from switchyard.app import control
+        from switchyard.app.lock import Occupied
+
+        folder, patience = self.folder.absolute() / control.FOLDER, time.monotonic() + PATIENCE
+        with self.progress(doing) as progress:
+            while True:
+                answer = control.ask(folder, command, arguments, progress)
+                if answer is not None:
+                    return answer
+                try:
+                    return self._carried_out(command, arguments, progress)
+                except Occupied:
+                    # It has just begun, or is about to end.
+                    if time.monotonic() > patience:
+                        raise
+                    time.sleep(0.05)
+
+    def _carried_out(self, command: str, arguments: Mapping[str, Any], progress: Progress) -> Answer:
+        from switchyard.app import commands
         from switchyard.app.hub import Hub
 
         with Hub(self.project) as hub:
-            yield hub
+            answer = commands.carry_out(hub, command, arguments, progress)
+            commands.attend_waiting(hub)
+            return answer
 
     @contextmanager
-    def progress(self, doing: str) -> Iterator[Progress]:
+    def progress(self, doing: str | None) -> Iterator[Progress]:
         """Say on a terminal what is being done; gives a callback that tells how far it is."""
         console = printing.console(sys.stderr)
-        if not console.is_terminal:
+        if doing is None or not console.is_terminal:
             yield lambda _name, _far: None
             return
         with console.status(f"{doing} …") as status:
@@ -74,6 +103,11 @@ class Invocation:
 
     def redacted(self, text: str) -> str:
         return self._redact(text)
+
+
+def asked(command: str, doing: str | None = None, **arguments: Any) -> Callable[[Invocation], Answer]:
+    """Work that is a question to the engine; see `Invocation.ask`."""
+    return lambda call: call.ask(command, doing, **arguments)
 
 
 def respond(
@@ -129,6 +163,7 @@ def _print(answer: Answer, as_json: bool, show: Callable[[Console, Answer], None
 def _failed(invocation: Invocation, error: Exception) -> int:
     """Report an error; gives the exit code."""
     from switchyard.api.errors import SwitchyardError
+    from switchyard.app.control import described
 
     if not isinstance(error, SwitchyardError):
         message = f"internal error: {type(error).__name__}; this is a bug, please report it"
@@ -142,23 +177,6 @@ def _failed(invocation: Invocation, error: Exception) -> int:
     if invocation.as_json:
         _print({"error": said}, True, lambda *_: None)
     return int(said["exit_code"])
-
-
-def described(error: SwitchyardError, redact: Callable[[str], str]) -> Answer:
-    """An error as JSON: its type, message and exit code, and for a wrong configuration every place."""
-    from switchyard.api.errors import ConfigError
-
-    said: Answer = {
-        "type": type(error).__name__,
-        "message": redact(str(error)),
-        "exit_code": error.exit_code,
-    }
-    if isinstance(error, ConfigError):
-        each = getattr(error, "errors", (error,))
-        said["errors"] = [
-            {"file": one.file, "line": one.line, "key": one.key, "message": redact(one.message)} for one in each
-        ]
-    return said
 
 
 def _frames(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from switchyard.cli import tables
 from switchyard.cli.faults import of_verified
-from switchyard.cli.invocation import Answer, Invocation, Json, respond
+from switchyard.cli.invocation import Json, asked, respond
 
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
 Segment = Annotated[str, typer.Argument(help="The segment's name.")]
@@ -29,39 +29,21 @@ GROUPS = {"segments": segments, "profiles": profiles, "audiences": audiences, "q
 @segments.command("list")
 def list_segments(context: typer.Context, as_json: Json = False) -> None:
     """List the segments with their sizes as last evaluated."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.segments import listed
-
-        with call.hub() as hub:
-            return listed(hub)
-
+    work = asked("segments list")
     respond(context, as_json, work, tables.segments)
 
 
 @segments.command("show")
 def show_segment(context: typer.Context, segment: Segment, as_json: Json = False) -> None:
     """Say what a segment means: in a sentence, and in its canonical text."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.segments import show
-
-        with call.hub() as hub:
-            return show(hub, segment)
-
+    work = asked("segments show", segment=segment)
     respond(context, as_json, work, tables.facts)
 
 
 @segments.command("members")
 def members_of_segment(context: typer.Context, segment: Segment, limit: Limit = 100, as_json: Json = False) -> None:
     """List who is in a segment, first come first."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.segments import members
-
-        with call.hub() as hub:
-            return members(hub, segment, limit)
-
+    work = asked("segments members", segment=segment, limit=limit)
     respond(context, as_json, work, tables.members)
 
 
@@ -72,13 +54,7 @@ def find_profiles(
     as_json: Json = False,
 ) -> None:
     """Find the profiles that an identifier leads to."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.profiles import find
-
-        with call.hub() as hub:
-            return find(hub, what)
-
+    work = asked("profiles find", what=what)
     respond(context, as_json, work, tables.found)
 
 
@@ -89,39 +65,21 @@ def show_profile(
     as_json: Json = False,
 ) -> None:
     """Show one person: attributes, who says so, merges, segments, latest events."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.profiles import show
-
-        with call.hub() as hub:
-            return show(hub, profile)
-
+    work = asked("profiles show", profile=profile)
     respond(context, as_json, work, tables.profile)
 
 
 @audiences.command("list")
 def list_audiences(context: typer.Context, as_json: Json = False) -> None:
     """List the audiences with their last proofs."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.audiences import listed
-
-        with call.hub() as hub:
-            return listed(hub)
-
+    work = asked("audiences list")
     respond(context, as_json, work, tables.audiences)
 
 
 @audiences.command("show")
 def show_audience(context: typer.Context, audience: Audience, limit: Limit = 100, as_json: Json = False) -> None:
     """Show one audience: its last proof, and whom the vendor refused, with the reasons."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.audiences import show
-
-        with call.hub() as hub:
-            return show(hub, audience, limit)
-
+    work = asked("audiences show", audience=audience, limit=limit)
     respond(context, as_json, work, tables.audience)
 
 
@@ -131,13 +89,7 @@ def verify_audiences(context: typer.Context, audience: SomeAudience = None, as_j
 
     Ends with exit code 1 where a list is not what its segment is.
     """
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.audiences import verify
-
-        with call.hub() as hub, call.progress("reading back"):
-            return {"audiences": verify(hub, audience)}
-
+    work = asked("audiences verify", "reading back", audience=audience)
     respond(context, as_json, work, tables.verified, of_verified)
 
 
@@ -150,13 +102,7 @@ def list_quarantine(
     as_json: Json = False,
 ) -> None:
     """List the records that wait, with the reasons, and how many there are of each."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.quarantine import listed
-
-        with call.hub() as hub:
-            return listed(hub, connection, code, limit)
-
+    work = asked("quarantine list", connection=connection, code=code, limit=limit)
     respond(context, as_json, work, tables.quarantine)
 
 
@@ -167,13 +113,7 @@ def show_quarantined(
     as_json: Json = False,
 ) -> None:
     """Show one record, whole, with where it stood and why it was refused."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.quarantine import show
-
-        with call.hub() as hub:
-            return show(hub, record)
-
+    work = asked("quarantine show", record=record)
     respond(context, as_json, work, tables.facts)
 
 
@@ -185,11 +125,5 @@ def replay_quarantine(
 
     A record that is refused again waits again, with its new reason.
     """
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.quarantine import replay
-
-        with call.hub() as hub, call.progress("replaying"):
-            return replay(hub, connection, stream)
-
+    work = asked("quarantine replay", "replaying", connection=connection, stream=stream)
     respond(context, as_json, work, tables.facts)

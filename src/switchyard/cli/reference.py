@@ -24,6 +24,7 @@ from switchyard.api.connectors import SourceSpec
 from switchyard.api.transforms import ProfileTransformSpec, RecordTransformSpec
 from switchyard.cli.application import app
 from switchyard.config import mapping, models
+from switchyard.config.schedule import Schedule
 from switchyard.plugins.manager import SWITCH, load_plugins
 from switchyard.plugins.registry import Registry
 
@@ -93,7 +94,9 @@ def _configuration() -> Iterator[str]:
     yield from ("# Configuration", "", "What `configuration-notes.md` explains, key by key: `switchyard.yaml`.")
     sections: dict[str, type[BaseModel]] = {
         "hub": models.Hub,
+        "serve": models.Serve,
         "connections.NAME": models.Connection,
+        "connections.NAME.schedule": Schedule,
         "connections.NAME.streams.STREAM": models.StreamConfig,
         "connections.NAME.streams.STREAM.mapping": mapping.Mapping,
         "connections.NAME.streams.STREAM.mapping.events.TYPE": mapping.EventMapping,

@@ -34,12 +34,7 @@ def check(context: typer.Context, connect: Connect = False, as_json: Json = Fals
         from switchyard.app.checking import check
 
         found = check(call.project)
-        if connect:
-            from switchyard.app.checking import connected
-
-            with call.hub() as hub, call.progress("connecting"):
-                return found | {"connections": connected(hub)}
-        return found
+        return found | call.ask("check", "connecting") if connect else found
 
     respond(context, as_json, work, tables.checked, of_parts)
 

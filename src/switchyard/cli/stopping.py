@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -53,6 +53,25 @@ def asked() -> bool:
 def expect() -> None:
     """Being stopped is how this command ends: with exit code 0, and without a word."""
     _expected.append(True)
+
+
+def instead(stop: Callable[[], None], grace: float) -> None:
+    """From now on, being told to stop calls this, once, in the main thread between two of its steps; it must not wait.
+    The process ends by itself soon after; told twice, or after `grace` seconds, it ends as it is.
+    """
+    expect()
+
+    def told(number: int, _frame: FrameType | None) -> None:
+        if _received:
+            _end(number)
+        _received.append(number)
+        timer = threading.Timer(grace, _end, [number])
+        timer.daemon = True
+        timer.start()
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, told)
 
 
 def say(text: str) -> None:

@@ -19,7 +19,7 @@ _DELIVERY = (
     "audience", "list", "segment", "skipped", "rejected", "wanted", "held", "missing", "extra", "settling", "upserted",
     "added", "removed", "blocked", "waiting", "calls", "minimum", "error",
 )  # fmt: skip
-_PROOF = ("wanted", "held", "missing", "extra", "settling", "rejected", "read_at")
+_PROOF = ("wanted", "held", "missing", "extra", "settling", "rejected", "read_at", "age")
 _RARE = ("settling", "waiting")
 """Counts that are shown only where they are not 0."""
 
@@ -51,10 +51,17 @@ def verified(to: Console, answer: Answer) -> None:
 
 
 def stands(to: Console, answer: Answer) -> None:
-    at_work = f"process {answer['engine']} is at work" if answer["engine"] else "no process is at work"
-    line(to, f"{answer['folder']}: {at_work}")
+    line(to, f"{answer['folder']}: {_engine(answer['engine'])}")
     if not answer["started"]:
         line(to, "nothing was done here yet; start with: switchyard run")
+    if answer["attention"]:
+        table(to, "Needs attention, the worst first", ("level", "what", "mend"), answer["attention"])
+    elif answer["started"]:
+        line(to, "nothing needs attention")
+    if answer["inbox"]:
+        table(to, "Waits to be read", ("connection", "rows", "oldest_at"), answer["inbox"])
+    if answer["started"]:
+        table(to, "By the clock", ("kind", "name", "last_at", "next_at"), answer["schedules"])
     table(to, "Connections", ("connection", "connector", "stream", "state", "age", "read", "error"), _streams(answer))
     segments = answer["segments"]
     at = segments["evaluated_at"]
@@ -63,7 +70,8 @@ def stands(to: Console, answer: Answer) -> None:
     if answer["quarantine"]:
         table(to, "Quarantine", ("connection", "stream", "code", "waiting"), answer["quarantine"])
     if answer["budgets"]:
-        table(to, "Calls made", ("account", "day", "calls"), answer["budgets"])
+        rows = [each | {"of": each["connections"] or each["account"]} for each in answer["budgets"]]
+        table(to, "Calls today", ("of", "day", "calls", "daily", "left"), rows)
     if answer["interrupted"]:
         kept = ("kind", "name", "started_at", "read", "mapped")
         table(to, "Cut off; the next run goes on from there", kept, answer["interrupted"])
@@ -166,6 +174,13 @@ def simulated(to: Console, answer: Answer) -> None:
     line(to, f"point a connection at it:\n\n  crm:\n    connector: {vendor}\n    config:\n      base_url: {url}")
 
 
+def _engine(engine: Answer) -> str:
+    if engine["process"] is None:
+        return "no process is at work"
+    doing = ", ".join(f"{run['kind']} {run['name']}" for run in engine["doing"]) or "waiting"
+    return f"process {engine['process']} is at work since {engine['since']}: {doing}"
+
+
 def _streams(answer: Answer) -> Iterable[Answer]:
     for connection in answer["connections"]:
         about = {key: connection[key] for key in ("connection", "connector")}
@@ -181,7 +196,8 @@ def _streams(answer: Answer) -> Iterable[Answer]:
 
 
 def _proofs(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return _without_rare({**row, **(row.get("proof") or {})} for row in rows)
+    proven = ({**row, **(row.get("proof") or {})} for row in rows)
+    return _without_rare(row | {"age": _age(row.get("age_seconds"))} for row in proven)
 
 
 def _without_rare(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

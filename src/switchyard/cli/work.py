@@ -8,7 +8,7 @@ import typer
 
 from switchyard.cli import tables
 from switchyard.cli.faults import of_deliveries, of_parts
-from switchyard.cli.invocation import Answer, Invocation, Json, respond
+from switchyard.cli.invocation import Answer, Invocation, Json, asked, respond
 
 Connection = Annotated[str, typer.Argument(help="The connection's name in switchyard.yaml.")]
 Stream = Annotated[str | None, typer.Option(help="Only this stream.", metavar="NAME")]
@@ -19,6 +19,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 ConfirmRemovals = Annotated[
     bool, typer.Option("--confirm-removals", help="Let removals pass that the guard holds back.")
 ]
+RecreateList = Annotated[
+    bool,
+    typer.Option("--recreate-list", help="Fill the list of the audience's name, found or created, not the known one."),
+]
 
 
 def run(context: typer.Context, as_json: Json = False) -> None:
@@ -26,13 +30,7 @@ def run(context: typer.Context, as_json: Json = False) -> None:
 
     What fails does not keep the rest from its turn; the worst exit code is that of the command.
     """
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.passes import full_pass
-
-        with call.hub() as hub, call.progress("working") as progress:
-            return full_pass(hub, progress)
-
+    work = asked("run", "working")
     respond(context, as_json, work, tables.passed, of_deliveries)
 
 
@@ -44,25 +42,13 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Read what is new from a connection, from where each of its streams was left."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app.syncs import sync_connection
-
-        with call.hub() as hub, call.progress(f"reading {connection}") as progress:
-            return {"syncs": sync_connection(hub, connection, stream, full, progress)}
-
+    work = asked("sync", f"reading {connection}", connection=connection, stream=stream, full=full)
     respond(context, as_json, work, tables.synced, of_parts)
 
 
 def evaluate(context: typer.Context, full: Everybody = False, as_json: Json = False) -> None:
     """Bring segments up to now: whom new records touched, whose time has come, and new definitions for everybody."""
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app import segments
-
-        with call.hub() as hub, call.progress("evaluating segments"):
-            return segments.evaluate(hub, full)
-
+    work = asked("evaluate", "evaluating segments", full=full)
     respond(context, as_json, work, tables.evaluated)
 
 
@@ -71,19 +57,22 @@ def deliver(
     audience: Audience = None,
     dry_run: DryRun = False,
     confirm_removals: ConfirmRemovals = False,
+    recreate_list: RecreateList = False,
     as_json: Json = False,
 ) -> None:
     """Make lists what their segments are, read them back, and keep the proof.
 
-    Segments are those of the last `switchyard evaluate`.
+    Segments are those of the last `switchyard evaluate`. A list that was deleted is not made anew unless
+    `--recreate-list` says so; that is also how an audience changes over to another list.
     """
-
-    def work(call: Invocation) -> Answer:
-        from switchyard.app import audiences
-
-        with call.hub() as hub, call.progress("delivering"):
-            return {"deliveries": audiences.deliver(hub, audience, dry_run, confirm_removals)}
-
+    work = asked(
+        "deliver",
+        "delivering",
+        audience=audience,
+        dry_run=dry_run,
+        confirm_removals=confirm_removals,
+        recreate_list=recreate_list,
+    )
     respond(context, as_json, work, tables.delivered, of_parts if dry_run else of_deliveries)
 
 
@@ -92,7 +81,8 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 
     def work(call: Invocation) -> Answer:
         from switchyard.app.status import status
+        from switchyard.scheduling.triggers import trigger
 
-        return status(call.project)
+        return status(call.project, lambda schedule, zone, at: trigger(schedule, zone).after(at))
 
     respond(context, as_json, work, tables.stands)

@@ -9,13 +9,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import httpx
 from rich.console import Console
 from rich.progress import Progress
 
-from switchyard.demo import show
+from switchyard.demo import live, show
 from switchyard.demo.project import DemoError, Project, fill, lay_out
 from switchyard.demo.retailer import Retailer
 from switchyard.demo.truth import Truth
+
+_GUESTS = 6
+"""People who buy online while the hub serves."""
 
 
 def main() -> int:
@@ -74,13 +78,26 @@ def _run(console: Console, project: Project, truth: Truth) -> None:
         with _step(console, project, "run"):
             project.call("run")
         calls = control.get("/calls", params={"since": before}).json()["calls"]
-    show.table(console, "HubSpot's calls in a second run, which has nothing to write", show.CALLS, calls)
+        show.table(console, "HubSpot's calls in a second run, which has nothing to write", show.CALLS, calls)
+        _live(console, project, control)
     totals = {key: sum(row[key] for row in synced) for key in ("read", "quarantined", "duplicates")}
     found = {"records": totals["read"], "broken": totals["quarantined"], "duplicates": totals["duplicates"]}
     if not show.against_truth(console, truth, found | {"profiles": evaluated["profiles"]}):
         raise DemoError(
             "what was found is not what was generated; this is a bug, please report it with the table above"
         )
+
+
+def _live(console: Console, project: Project, control: httpx.Client) -> None:
+    guests = live.guests(project, _GUESTS)
+    with _step(console, project, "serve"), live.serving(project) as url:
+        rows = list(live.pushed(project, url, control, guests))
+        refused = live.forged(url)
+        proof = live.proven(project)
+    title = f"Pushed while the hub served: orders of {live.TOTAL}, which make VIPs"
+    show.table(console, title, show.PUSHED, rows)
+    console.print(f"an order that nobody signed was answered with {refused}, and changed nothing")
+    show.table(console, "Their list, read back beside the hub that serves", show.PROOF, [proof])
 
 
 @contextmanager

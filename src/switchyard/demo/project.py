@@ -1,6 +1,8 @@
 """The demo's project folder: the example configuration, generated tickets, and a stand-in for HubSpot."""
 
+import base64
 import json
+import secrets
 import shutil
 import socket
 import subprocess
@@ -22,7 +24,33 @@ PORT = 8765
 """The port in the example configuration."""
 TRUTH = "truth.json"
 TOKEN = "pat-na1-simulator"  # noqa: S105  # the simulator's only good token, no secret
+WEBSHOP, WEBSITE = "webshop", "website"
+"""The connections that the demo adds: what is pushed to the hub while it serves."""
 
+_PUSHED = f"""
+  # What a web shop posts to /hooks/{WEBSHOP}, signed, and a website's tracking calls to /v1.
+  {WEBSHOP}:
+    connector: webhook
+    config:
+      scheme: standard_webhooks
+      secrets: ${{file:secrets/{WEBSHOP}}}
+    streams:
+      deliveries:
+        mapping:
+          subject: email
+          observed_at: CAST(ordered_at AS TIMESTAMPTZ)
+          identifiers: {{email: email}}
+          events:
+            order_completed:
+              id: order_id
+              properties:
+                order_id: order_id
+                total: CAST(total AS DECIMAL(18, 4))
+  {WEBSITE}:
+    connector: tracking
+    config:
+      write_keys: ${{file:secrets/{WEBSITE}}}
+"""
 _STARTS_WITHIN = 30.0
 _ENDS_WITHIN = 10.0
 
@@ -49,7 +77,7 @@ class Project:
             DemoError: the command failed; with what it said, and its exit code.
         """
         done = subprocess.run(  # noqa: S603
-            [*_command(self.folder), *arguments, "--json"], stdout=subprocess.PIPE, text=True, check=False
+            [*command(self.folder), *arguments, "--json"], stdout=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
             raise DemoError(f"`{self.spelled(*arguments)}` failed", done.returncode)
@@ -59,6 +87,10 @@ class Project:
     def spelled(self, *arguments: str) -> str:
         """The command as a user types it."""
         return " ".join(["switchyard", "--project", str(self.folder), *arguments])
+
+    def secret(self, connection: str) -> str:
+        """The secret of a connection that is pushed to."""
+        return (self.folder / "secrets" / connection).read_text(encoding="utf-8").strip()
 
     @property
     def simulate(self) -> tuple[str, ...]:
@@ -70,7 +102,7 @@ class Project:
         """Run HubSpot's stand-in as a process of its own; gives a client of its control API."""
         # Interactive Ctrl-C reaches the whole group: the stand-in must outlive the command that still talks to it.
         process = subprocess.Popen(  # noqa: S603
-            [*_command(self.folder), *self.simulate], stdout=subprocess.DEVNULL, start_new_session=True
+            [*command(self.folder), *self.simulate], stdout=subprocess.DEVNULL, start_new_session=True
         )
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{self.port}/_simulator") as client:
@@ -102,12 +134,14 @@ def lay_out(folder: Path) -> Project:
     (folder / TRUTH).touch()
     port = _free_port()
     settings = folder / "switchyard.yaml"
-    settings.write_text(settings.read_text(encoding="utf-8").replace(f":{PORT}", f":{port}"), encoding="utf-8")
-    secrets = folder / "secrets"
-    secrets.mkdir(mode=0o700)
-    token = secrets / "hubspot_token"
-    token.write_text(TOKEN + "\n", encoding="utf-8")
-    token.chmod(0o600)
+    text = settings.read_text(encoding="utf-8").replace(f":{PORT}", f":{port}")
+    settings.write_text(text.replace("\nconnections:\n", f"\nconnections:{_PUSHED}\n", 1), encoding="utf-8")
+    (folder / "secrets").mkdir(mode=0o700)
+    signing = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    for name, value in {"hubspot_token": TOKEN, WEBSHOP: signing, WEBSITE: secrets.token_urlsafe(24)}.items():
+        secret = folder / "secrets" / name
+        secret.touch(mode=0o600)
+        secret.write_text(value + "\n", encoding="utf-8")
     return Project(folder, port)
 
 
@@ -118,7 +152,8 @@ def fill(project: Project, retailer: Retailer, progress: Callable[[int], None]) 
     return truth
 
 
-def _command(folder: Path) -> list[str]:
+def command(folder: Path) -> list[str]:
+    """How `switchyard` is started on a folder."""
     return [str(Path(sys.executable).with_name("switchyard")), "--project", str(folder)]
 
 

@@ -14,6 +14,8 @@ PEOPLE = ("subjects", "profiles", "merges", "shared_values")
 SEGMENTS = ("segment", "members", "entered", "left")
 AUDIENCES = ("audience", "list", "wanted", "held", "missing", "extra", "calls", "minimum")
 CALLS = ("method", "route", "count")
+PUSHED = ("sent", "who", "answer", "kept after", "on the list after")
+PROOF = ("audience", "list", "wanted", "held", "missing", "extra")
 
 
 def table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -60,6 +62,7 @@ def next_steps(console: Console, project: Project) -> None:
         "one person": project.spelled("profiles", "find", "email=..."),
         "what a delivery would do": project.spelled("deliver", "vip", "--dry-run"),
         "everything once more": project.spelled("run"),
+        "everything, all the time": project.spelled("serve"),
     }
     for what, command in lines.items():
         console.print(f"  {command:<70} [dim]{what}[/dim]", soft_wrap=True)

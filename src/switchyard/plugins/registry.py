@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -17,6 +18,10 @@ Family: TypeAlias = Literal["source", "sink", "list_sink"]
 _FAMILIES: tuple[tuple[type[ConnectorSpec], Family], ...] = (
     (SourceSpec, "source"), (SinkSpec, "sink"), (ListSinkSpec, "list_sink")
 )  # fmt: skip
+Watcher: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+"""(hook, its arguments)."""
+
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 S = TypeVar("S", bound=ConnectorSpec | TransformSpec)
@@ -41,6 +46,8 @@ class Registry:
 
     def __init__(self, plugins: Plugins) -> None:
         self.plugins = plugins
+        self.watchers: list[Watcher] = []
+        """Told the same as the observers among the plugins; they must not raise."""
         self.connectors: dict[tuple[str, Family], Owned[ConnectorSpec]] = {}
         self.transforms: dict[str, Owned[TransformSpec]] = {}
         for connector in _contributed(plugins, "switchyard_connectors", SourceSpec | SinkSpec | ListSinkSpec):
@@ -100,16 +107,14 @@ class Registry:
 
     def observe(self, hook: str, **arguments: Any) -> None:
         """Tell the observers. One that fails is logged and harms nobody."""
+        for watch in self.watchers:
+            watch(hook, arguments)
         for call in self.plugins.calls(hook, **arguments):
             try:
                 call()
             except (Exception, SystemExit) as error:
-                # Imported late: it takes longer than all the plugins together.
-                import structlog
-
-                structlog.get_logger().warning(
-                    "observer failed", hook=hook, plugin=call.owner.plugin, error=f"{type(error).__name__}: {error}"
-                )
+                # Its text may hold anything.
+                _log.warning("%s of plugin %s failed: %s", hook, call.owner.plugin, type(error).__name__)
 
     def resolve_secret(self, scheme: str, reference: str) -> str | None:
         """The first answer of a plugin that is not None. What a plugin raises is passed on."""

@@ -6,7 +6,7 @@ A commit costs the disk's time, not the rows': one by one there are hundreds a s
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,6 +55,8 @@ class Writer:
         """Deliveries made durable."""
         self.groups = 0
         """Commits."""
+        self.on_commit: Callable[[int], None] = lambda _: None
+        """Told of each commit how many deliveries it made durable."""
         self._inbox = inbox
         self._settings = settings
         self._changed = threading.Condition()
@@ -146,6 +148,7 @@ class Writer:
         if fault is None and group:
             self.rows += len(group)
             self.groups += 1
+            self.on_commit(len(group))
         for each in group:
             if not each.answer.done():
                 each.answer.set_result(fault)

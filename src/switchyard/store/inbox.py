@@ -154,8 +154,11 @@ class Inbox:
         return rows.cast(PAGE)
 
     def pages(self, connection: str, after: int | None = None) -> Iterator[pa.Table]:
-        """All rows of a connection behind number `after`, until there are none for now."""
-        while (page := self.read(connection, after)).num_rows:
+        """All rows of a connection behind number `after` that are there now. What comes meanwhile is left for the next
+        time, but for what still fits: under steady load reading would never end, and nobody would be evaluated.
+        """
+        upto = self.newest()
+        while (after is None or after < upto) and (page := self.read(connection, after)).num_rows:
             yield page
             after = page["sequence"][-1].as_py()
 

@@ -50,6 +50,7 @@ class StreamMark(SQLModel, table=True):
 class Run(SQLModel, table=True):
     """One sync, evaluation or delivery, with what it counted: read = mapped + quarantined + duplicate."""
 
+    __table_args__ = (Index("run_named", "kind", "name", "id"),)
     id: int | None = Field(default=None, primary_key=True)
     kind: str
     name: str

@@ -226,7 +226,7 @@ def test_status_of_a_project_that_ran(switchyard: Switchyard) -> None:
     assert switchyard("run").code == 0
     answer = switchyard("status", "--json").answer
     assert answer["started"]
-    assert answer["engine"] is None
+    assert answer["engine"]["process"] is None
     (tills, crm) = answer["connections"]
     assert crm["streams"] == []
     assert tills["streams"][0]["last_run"]["read"] == 5

@@ -11,12 +11,14 @@ from rich.console import Console
 from switchyard.api.transforms import Schema
 from switchyard.config.loader import Loaded, load
 from switchyard.demo import show
-from switchyard.demo.project import PORT, TOKEN, DemoError, Project, fill, lay_out
+from switchyard.demo.project import PORT, TOKEN, WEBSHOP, WEBSITE, DemoError, Project, fill, lay_out
 from switchyard.demo.retailer import Retailer
 from switchyard.demo.texts import HEADER
 from switchyard_connectors.hubspot import HubSpotConfig
 from switchyard_connectors.hubspot.simulator_auth import STATIC
 from switchyard_connectors.pos_csv.config import PosCsvConfig
+from switchyard_connectors.tracking.config import TrackingConfig
+from switchyard_connectors.webhook.config import WebhookConfig
 from switchyard_plugins.segmentation.transform import Segmentation
 
 
@@ -42,6 +44,16 @@ def test_hubspot_is_the_stand_in_of_this_folder(project: Project, loaded: Loaded
     assert crm.base_url == f"http://127.0.0.1:{project.port}"
     assert crm.token is not None
     assert crm.token.get_secret_value() == TOKEN == STATIC
+
+
+def test_what_is_pushed_needs_a_secret_of_this_folder_alone(project: Project, loaded: Loaded, tmp_path: Path) -> None:
+    shop = loaded.validate(("connections", WEBSHOP, "config"), WebhookConfig)
+    site = loaded.validate(("connections", WEBSITE, "config"), TrackingConfig)
+    given = [secret.get_secret_value() for secret in (*shop.secrets, *site.write_keys)]
+    assert given == [project.secret(WEBSHOP), project.secret(WEBSITE)]
+    other = lay_out(tmp_path / "other")
+    assert not {*given} & {other.secret(WEBSHOP), other.secret(WEBSITE)}
+    assert {path.stat().st_mode & 0o777 for path in (project.folder / "secrets").iterdir()} == {0o600}
 
 
 def test_every_segment_compiles_and_every_audience_has_one(loaded: Loaded) -> None:

@@ -66,7 +66,7 @@ def test_it_is_free_at_once_when_its_holder_ends(database: Database) -> None:
 def test_the_same_holder_comes_again_at_once(database: Database) -> None:
     killed = lease(database, "here")
     killed.__enter__()
-    with lease(database, "here") as held, database.read() as session:
+    with lease(database, "here") as held, database.write() as session:
         held.check(session)
         with pytest.raises(LeaseLost):
             killed.check(session)
@@ -101,7 +101,7 @@ def test_one_that_was_late_and_that_nobody_followed_goes_on(database: Database) 
 def test_what_was_lost_in_between_is_not_given_back(database: Database) -> None:
     with lease(database, "here", seconds=0) as lost, lease(database, "there") as held:
         lost.__exit__()
-        with database.read() as session:
+        with database.write() as session:
             held.check(session)
         with pytest.raises(TransientError, match=r"\(there\)"), lease(database, "third"):
             pass

@@ -158,6 +158,7 @@ def upgrade() -> None:
         sa.Column("error", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("run_named", "run", ["kind", "name", "id"], unique=False)
     op.create_table(
         "segment_version",
         sa.Column("segment", sa.String(), nullable=False),

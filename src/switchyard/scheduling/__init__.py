@@ -1,0 +1,1 @@
+"""When what is done: `app` says what."""
