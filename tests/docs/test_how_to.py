@@ -30,6 +30,11 @@ def test_run_on_postgresql(reader: Reader, postgres: Postgres) -> None:
     assert not (reader.folder / ".switchyard" / "store.db").exists()
 
 
+def test_watch_the_hub(reader: Reader) -> None:
+    reader.write("switchyard.yaml", "connections: {}\n")
+    reader.follow(blocks(HOW_TO / "watch-the-hub.md"))
+
+
 def installed(distribution: Path) -> set[str]:
     """The files that pip installs of a distribution, without a network."""
     site = distribution / "site"

@@ -22,6 +22,7 @@ EXECUTED = [
     ROOT / "README.md",
     *(DOCS / "how-to").glob("write-a-*.md"),
     DOCS / "how-to" / "run-on-postgresql.md",
+    DOCS / "how-to" / "watch-the-hub.md",
     DOCS / "how-to" / "run-as-a-service.md",
     DOCS / "tutorial" / "first-exact-list.md",
 ]

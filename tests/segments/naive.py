@@ -44,6 +44,7 @@ class Person:
     at: datetime
     attributes: Mapping[str, Any] = field(default_factory=dict)
     events: Sequence[Event] = ()
+    subjects: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

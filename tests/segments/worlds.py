@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -46,10 +46,11 @@ SIGNS = ("=", "!=", "<", "<=", ">", ">=")
 
 
 class World:
-    """Draws from one seed."""
+    """Draws from one seed; what has a time lies within forty days from `start`."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, start: datetime = START) -> None:
         self.random = Random(seed)
+        self.start = start
 
     def person(self, number: int) -> Person:
         events = [self.event(number) for number in range(self.random.choice((0, 1, 3, 6, 12)))]
@@ -57,18 +58,21 @@ class World:
         return Person(number, self.instant(events, attributes), attributes, events)
 
     def event(self, number: int) -> Event:
-        at = START + timedelta(hours=6 * self.random.randrange(40 * 4))
+        at = self.moment()
         # Ids tell events of one instant apart, and are in no order of theirs.
         identity = self.random.randbytes(2) + number.to_bytes(2, "big")
         return Event(self.random.choice(list(SCHEMA.events)), at, identity, self.values(EVENT))
 
     def instant(self, events: list[Event], attributes: Mapping[str, Any]) -> datetime:
         """Mostly an edge of something, or a microsecond beside it."""
-        birthday = datetime.combine(attributes["birthday"] or START, time(self.random.choice((0, 4, 22, 23))))
-        joined = attributes["joined"] or START
+        birthday = datetime.combine(attributes["birthday"] or self.start, time(self.random.choice((0, 4, 22, 23))))
+        joined = attributes["joined"] or self.start
         base = self.random.choice([*(e.at for e in events), joined, joined, birthday, birthday])
         edge = self.random.choice((-1, 1, 1)) * timedelta(seconds=self.random.choice((0, *LENGTHS)))
         return base + edge + self.random.choice((-1, 0, 0, 1)) * MICROSECOND
+
+    def moment(self) -> datetime:
+        return self.start + timedelta(hours=6 * self.random.randrange(40 * 4))
 
     def values(self, kinds: Mapping[str, DataType]) -> dict[str, Any]:
         return {name: None if self.random.random() < 0.2 else self.value(kind) for name, kind in kinds.items()}
@@ -86,9 +90,9 @@ class World:
             case "boolean":
                 return self.random.random() < 0.5
             case "timestamp":
-                return START + timedelta(hours=6 * self.random.randrange(40 * 4))
+                return self.moment()
             case "date":
-                return date(2026, 3, 20) + timedelta(days=self.random.randrange(40))
+                return self.start.date() + timedelta(days=self.random.randrange(40))
             case _:
                 return [self.random.choice((*WORDS, None)) for _ in range(self.random.randrange(4))]
 

@@ -4,14 +4,15 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlmodel import Session, func, select
 
 from switchyard.api.errors import SwitchyardError
+from switchyard.app.hazards import Finding, of_place, of_store
 from switchyard.app.health import at_work
 from switchyard.app.project import Project, open_project
 from switchyard.app.status import revision, store_file
@@ -20,20 +21,9 @@ from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database
 from switchyard.store.tables import Page
 
-State = Literal["ok", "warn", "fail"]
 LITTLE, SCARCE = 5_000_000_000, 500_000_000
 """Bytes of free disk below which to warn, and to call it a failure."""
 _SECRET_FILE = re.compile(r"\$\{file:([^{}]+)\}")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check: what was found, and how to mend it."""
-
-    check: str
-    state: State
-    finding: str
-    mend: str | None = None
 
 
 def examine(folder: Path) -> dict[str, Any]:
@@ -56,6 +46,7 @@ def _findings(folder: Path) -> Iterator[Finding]:
     yield Finding("configuration", "ok", "read and sound")
     yield from _plugins(project)
     yield _folder(project)
+    yield from of_place(project)
     yield _disk(project)
     yield from _secrets(project)
     yield _clock(project)
@@ -141,6 +132,7 @@ def _stored(project: Project) -> Iterator[Finding]:
             if revision(session) != schema.revisions()[-1]:
                 return
             yield _backwards(session)
+            yield from of_store(project, session)
         yield _log(project, database)
     except SwitchyardError as error:
         yield Finding("store", "fail", project.loaded.secrets.redact(str(error)), "see the finding")

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlmodel import Session, col, func, select
 
@@ -18,8 +18,10 @@ from switchyard.app.project import Project
 from switchyard.config.schedule import Schedule
 from switchyard.store import runs, tables
 from switchyard.store.database import Database
-from switchyard.store.inbox import FILE, Depth, Inbox
 from switchyard.store.tables import Run
+
+if TYPE_CHECKING:
+    from switchyard.store.inbox import Depth
 
 Answer = dict[str, Any]
 Following: TypeAlias = Callable[[Schedule, str, datetime], datetime]
@@ -136,7 +138,12 @@ def waiting(project: Project, session: Session | None, store: Path | None) -> li
     Args:
         store: the file of an SQLite store.
     """
-    if session is None or (store is not None and not store.with_name(FILE).exists()):
+    if session is None or all(spec.receiver is None for spec in project.sources.values()):
+        return []
+    # Imported late, for it loads Arrow: most of what looking at a project without pushes would take.
+    from switchyard.store.inbox import FILE
+
+    if store is not None and not store.with_name(FILE).exists():
         return []
     at = now()
     return [
@@ -151,7 +158,9 @@ def waiting(project: Project, session: Session | None, store: Path | None) -> li
     ]
 
 
-def _depths(project: Project, session: Session) -> dict[str, Depth]:
+def _depths(project: Project, session: Session) -> "dict[str, Depth]":
+    from switchyard.store.inbox import Inbox
+
     read: dict[str, int] = {}
     for row in session.exec(select(tables.Stream)):
         if (upto := read_up_to(row.cursor)) is not None:

@@ -137,10 +137,19 @@ class Walk:
         query = 'FROM evaluated JOIN item USING (profile_id) WHERE NOT coalesce(next_change > "at", false)'
         if wrong := self._connection.execute(f"SELECT definition {query} LIMIT 1").fetchone():
             raise PermanentError(f"'{wrong[0]}' gives a next change that is not after the instant it was asked for")
-        following = "min(next_change)" if rounds < PAST_ROUNDS else f"greatest(min(next_change), {last})"
+        following, leap = "min(next_change)", ""
+        if rounds >= PAST_ROUNDS:
+            following = f"greatest(min(next_change), {last})"
+            # What is leapt over is not known, so neither is since when the answer behind it holds.
+            leap = f"""
+                DELETE FROM answer a USING (
+                    SELECT profile_id FROM evaluated GROUP BY profile_id HAVING min(next_change) < {last}
+                ) b WHERE a.profile_id = b.profile_id;
+            """
         self._connection.execute(
             f"""
             INSERT INTO answer SELECT profile_id, "at", definition, value FROM evaluated JOIN item USING (profile_id);
+            {leap}
             DELETE FROM item;
             INSERT INTO item SELECT profile_id, {following} FROM evaluated GROUP BY profile_id;
             INSERT INTO upcoming SELECT profile_id, "at" FROM item WHERE "at" > {now};
