@@ -167,6 +167,8 @@ def load(hub: Hub, crm: HubSpotSimulator, people: Iterator[int], rate: int, seco
 def exits(hub: Hub, crm: HubSpotSimulator, people: Iterator[int]) -> None:
     """Put people on a list for five seconds, and print how long after those they are off it."""
     instants: dict[str, float] = {}
+    # The calls before count against HubSpot's window of ten seconds.
+    time.sleep(10)
     hub.events()
     with httpx.Client(base_url=hub.url) as client:
         for _ in range(EXITS):
@@ -182,7 +184,7 @@ def exits(hub: Hub, crm: HubSpotSimulator, people: Iterator[int]) -> None:
         removed.update(arrivals(crm, "Fleeting", 0, "Remove"))
         return removed.keys() >= instants.keys()
 
-    until(all_gone, "somebody is still on the list")
+    until(all_gone, f"{len(instants.keys() - removed.keys())} of {EXITS} were not taken off")
     print(f"{'time-driven exits':>15}: {spread(sorted(removed[who] - at for who, at in instants.items()))}")
     where(hub)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from switchyard.api.errors import ConfigError, SwitchyardError, TransientError
+from switchyard.api.errors import ConfigError, PermanentError, SwitchyardError, TransientError
 from switchyard.app import audiences, commands
 from switchyard.app.control import Answer, Request
 from switchyard.app.deliveries import Deliveries, Wanted
@@ -136,6 +136,7 @@ class Engine:
 
         Raises:
             LeaseLost: another hub has taken over.
+            PermanentError: the working database is of no more use to this process.
         """
         self.is_running = True
         try:
@@ -338,6 +339,8 @@ class Engine:
         except Exception as error:
             self._tell("evaluation_failed", error)
             self._pauses.failed("evaluation")
+            if not self._hub.working.is_usable():
+                raise PermanentError("the working database has failed; start the hub again, nothing is lost") from None
             return
         entered, left = (sum(each[name] for each in moved) for name in ("entered", "left"))
         since, self._arrived = self._arrived, None

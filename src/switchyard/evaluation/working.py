@@ -57,6 +57,14 @@ class WorkingDatabase:
     def close(self) -> None:
         self.connection.close()
 
+    def is_usable(self) -> bool:
+        """Whether it still answers: after a fault within DuckDB it does not, until it is opened anew."""
+        try:
+            self.connection.execute("SELECT 1")
+        except duckdb.FatalException:
+            return False
+        return True
+
     def reader(self) -> "WorkingDatabase":
         """The same database for another thread, which reads what is committed while this one writes."""
         return WorkingDatabase(self._path, self._database, self.connection.cursor())
@@ -205,6 +213,9 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(
         """
         SET TimeZone = 'UTC';
+        -- Orders are asked for where they matter; DuckDB 1.5's way to keep others has failed under load ("batch index is
+        -- present in multiple collections"), and a DuckDB that failed within is of no more use to its process.
+        SET preserve_insertion_order = false;
         CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR);
         """
     )
