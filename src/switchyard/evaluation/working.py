@@ -213,8 +213,8 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(
         """
         SET TimeZone = 'UTC';
-        -- Orders are asked for where they matter; DuckDB 1.5's way to keep others has failed under load ("batch index is
-        -- present in multiple collections"), and a DuckDB that failed within is of no more use to its process.
+        -- Orders are asked for where they matter. DuckDB 1.5's way to keep others has failed under load ("batch index
+        -- is present in multiple collections"), and a DuckDB that failed within is of no more use to its process.
         SET preserve_insertion_order = false;
         CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR);
         """
