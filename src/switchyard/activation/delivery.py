@@ -154,18 +154,22 @@ class Delivery:
         calls = route.account.calls()
         with self._database.write() as session:
             row = members.audience(session, route.name, route.audience.connection)
-            audience_id = row.id or 0
+            audience_id, known = row.id or 0, row.list_id
+            held = members.held(session, audience_id)
             session.expunge(row)
+        # The vendor's windows begin with the first call: what takes a while without any comes before it.
+        wanted = self._difference(route, held)
         ref = self._ensured(route, row, consent)
         with self._database.read() as session:
-            held, removals = members.held(session, audience_id), members.removals(session, audience_id)
-            unfinished = outbox.unfinished(session, audience_id)
+            removals, unfinished = members.removals(session, audience_id), outbox.unfinished(session, audience_id)
+            if known not in (None, ref.id):
+                held = members.held(session, audience_id)
+                wanted = self._difference(route, held)
         lag = route.sink.lag() if isinstance(route.sink, Lagging) else 0.0
         ledger = Ledger(held, removals, round(lag * 1_000_000))
         exchange = Exchange(
             self._database, route.sink, ref, audience_id, run_id, ledger, unfinished, self._clock, self._sleep
         )
-        wanted = self._difference(route, held)
         ledger.wanted = wanted.digests.keys()
         return Task(route, exchange, wanted, consent, _renamed(route, row, ref.name), calls)
 
