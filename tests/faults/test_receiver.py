@@ -39,7 +39,11 @@ def test_what_was_answered_survives_kills_under_load(database_url: str, kills: i
     assert_exactly_once(database_url, working.acknowledged)
 
 
-def test_a_locked_inbox_is_waited_for(tmp_path: Path) -> None:
+OUTAGES = pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.slow)])
+
+
+@OUTAGES
+def test_a_locked_inbox_is_waited_for(tmp_path: Path, seconds: float) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with receiver(url) as child:
         with senders(child) as working:
@@ -48,6 +52,7 @@ def test_a_locked_inbox_is_waited_for(tmp_path: Path) -> None:
             with other.write() as session:
                 session.connection()
                 working.more(16, 503)
+                time.sleep(seconds)
             other.close()
             working.more(20, 200)
         assert set(working.statuses) == {200, 503}
@@ -100,7 +105,8 @@ def own_postgres() -> Iterator[Any]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_stopped_database_is_waited_for(own_postgres: Any) -> None:
+@OUTAGES
+def test_a_stopped_database_is_waited_for(own_postgres: Any, seconds: float) -> None:
     url = f"postgresql://postgres@/postgres?host={own_postgres.get_postmaster_info().socket_dir}"
     store = Database(url)
     schema.prepare(store)
@@ -110,6 +116,7 @@ def test_a_stopped_database_is_waited_for(own_postgres: Any) -> None:
             working.more(20, 200)
             own_postgres.stop()
             working.more(40, 503)
+            time.sleep(seconds)
             own_postgres.ensure_postgres_running()
             working.more(20, 200)
         assert set(working.statuses) == {200, 503}

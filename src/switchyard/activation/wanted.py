@@ -65,7 +65,7 @@ def difference(
     for vendor, name in fields.items():
         if name not in columns:
             known = ", ".join(sorted(columns)) or "none yet"
-            raise ConfigError(f"field '{vendor}' shows '{name}', which no mapping gives; there are: {known}")
+            raise ConfigError(f"field '{vendor}' shows '{name}', which no record has given yet; there are: {known}")
     quoted = {vendor.replace("'", "''"): name for vendor, name in fields.items()}
     packed = ", ".join(f"'{vendor}': p.\"{name}\"" for vendor, name in sorted(quoted.items()))
     connection.register("held", held)
