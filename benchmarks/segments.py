@@ -95,58 +95,6 @@ _THEN_NOT = f"""
         FROM open ANTI JOIN b ON open.profile_id = b.profile_id AND b._at = open._at AND b._id > open._id GROUP BY 1
     )
 """
-_TRUTH = f"""
-    WITH found AS (
-        SELECT s.profile_id, count(*) FILTER (WHERE e._at > {_AT} - INTERVAL 30 DAY) AS orders, sum(e.total) AS spent
-        FROM log_order_completed e JOIN subject_profile s ON s.subject_id = e._subject WHERE e._at <= {_AT} GROUP BY 1
-    )
-    SELECT profile_id, coalesce(orders > 3 AND spent > 500, false) AS value
-    FROM profile LEFT JOIN found USING (profile_id)
-"""
-OFTEN_NEXT = f"""
-    WITH found AS (
-        SELECT s.profile_id, sum(e.total) FILTER (WHERE e._at <= {_AT}) AS spent,
-            max(e._at, 4) FILTER (WHERE e._at > {_AT} - INTERVAL 30 DAY AND e._at <= {_AT}) AS newest,
-            min(e._at) FILTER (WHERE e._at > {_AT}) AS coming
-        FROM log_order_completed e JOIN subject_profile s ON s.subject_id = e._subject GROUP BY 1
-    ), judged AS (
-        SELECT profile_id, newest[4] IS NOT NULL AS often, coalesce(spent, 0) > 500 AS much,
-            coalesce(coming, {_NEVER}) AS coming, coalesce(newest[4] + INTERVAL 30 DAY, {_NEVER}) AS leaves
-        FROM profile LEFT JOIN found USING (profile_id)
-    )
-    SELECT profile_id, often AND much AS value, CASE WHEN often AND much THEN least(coming, leaves) ELSE greatest(
-        CASE WHEN often THEN {_AT} ELSE least(coming, leaves) END, CASE WHEN much THEN {_AT} ELSE coming END
-    ) END AS next_change FROM judged
-"""
-_SIDES = f"""
-    WITH a AS (
-        SELECT s.profile_id, e._at, e._id FROM log_product_viewed e JOIN subject_profile s ON s.subject_id = e._subject
-        WHERE e._at > {_AT} - INTERVAL 180 DAY
-    ), b AS (
-        SELECT s.profile_id, e._at, e._id FROM log_order_completed e JOIN subject_profile s ON s.subject_id = e._subject
-        WHERE e._at > {_AT} - INTERVAL 180 DAY
-    ), coming AS (
-        SELECT profile_id, min(_at) AS coming FROM (FROM a UNION ALL FROM b) WHERE _at > {_AT} GROUP BY 1
-    )
-"""
-_THEN = f"""
-    {_SIDES}, found AS (
-        SELECT a.profile_id, max(a._at) AS newest, NULL::TIMESTAMP AS pending FROM a JOIN b
-            ON a.profile_id = b.profile_id AND b._at <= a._at + INTERVAL 7 DAY
-            AND (b._at > a._at OR b._at = a._at AND b._id > a._id)
-        WHERE b._at <= {_AT} GROUP BY 1
-    )
-"""
-_THEN_NOT = f"""
-    {_SIDES}, found AS (
-        SELECT profile_id, max(_at) FILTER (WHERE _at <= {_AT} - INTERVAL 7 DAY) AS newest,
-            min(_at) FILTER (WHERE _at > {_AT} - INTERVAL 7 DAY) AS pending
-        FROM a WHERE _at <= {_AT} AND NOT EXISTS (
-            FROM b WHERE a.profile_id = b.profile_id AND b._at <= {_AT} AND b._at <= a._at + INTERVAL 7 DAY
-                AND (b._at > a._at OR b._at = a._at AND b._id > a._id)
-        ) GROUP BY 1
-    )
-"""
 _TRUTH = "SELECT profile_id, newest IS NOT NULL AS value FROM profile LEFT JOIN found USING (profile_id)"
 _NEXT = f"""
     SELECT profile_id, newest IS NOT NULL AS value, least(
