@@ -30,6 +30,7 @@ from switchyard.api.hooks import hookimpl
 from switchyard.api.records import Cursor, Page, Reject
 from switchyard.api.sinks import (
     Batch,
+    Change,
     ListChanges,
     ListReceipt,
     ListRef,
@@ -42,6 +43,7 @@ from switchyard.api.sinks import (
 __all__ = [
     "AuthError",
     "Batch",
+    "Change",
     "ConfigError",
     "ConnectorConfig",
     "ConnectorSpec",

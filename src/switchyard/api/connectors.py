@@ -66,6 +66,10 @@ class Stream:
             that all records of a group which one file holds come in one page.
         fields: the fields of a record and their types where they are known beforehand, so that `switchyard check`
             can type a mapping before the first record came. A field not named here counts as text.
+        whole: whether a record says all there is of its thing, so that an attribute for which its newest version has
+            no value is taken back (contacts of a CRM). Where it is false, no value says nothing (traits of an app).
+        pushed: where a source is both pushed to and pulled: whether this stream is to be read when something was
+            pushed. It then reads what is in the inbox, and beyond that only what it would not read too often.
     """
 
     name: str
@@ -74,6 +78,8 @@ class Stream:
     mapping: Mapping[str, JSON] = field(default_factory=dict)
     group: tuple[str, ...] = ()
     fields: Mapping[str, DataType] = field(default_factory=dict)
+    whole: bool = False
+    pushed: bool = False
 
 
 class Context(Protocol):
@@ -89,7 +95,9 @@ class Context(Protocol):
 
     @property
     def workspace(self) -> Path:
-        """A folder of this connection's own for temporary files. It may be emptied between runs."""
+        """A folder of this connection's own, for downloads under way and for what it has to keep (a newer refresh
+        token). It outlives runs.
+        """
 
     def http(self, base_url: str, *, bearer: str | Callable[[], str] | None = None) -> HttpClient:
         """A client pinned to `base_url`, paced by the account's budget. `bearer` may be a callable: it is asked for
@@ -129,12 +137,16 @@ class Source(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Writes records to the outside system."""
+    """Tells the outside system who entered or left a segment, or changed in it, where there is no list to keep."""
 
     def write(self, batch: Batch) -> Receipt:
         """Write the rows; refuse single rows in the receipt. Raising means that the whole batch failed.
 
-        The same batch (same id) may come twice; it must leave one effect.
+        The same row (same `Change.id`) may come again, also in another batch, where the hub could not learn what became
+        of it; it must leave one effect as far as the outside system can tell.
+
+        Raises:
+            UnknownOutcome, TransientError: the rows are written again by a later delivery.
         """
 
 
@@ -227,20 +239,26 @@ class SourceSpec(_Spec):
         title: one line for `switchyard connectors`.
         limits, account: what the vendor allows, and the key of the account that it counts by, from the configuration.
         simulator: "package.module:Class" of a stand-in for the vendor (see `switchyard.testing`).
+        objects: further streams, those that the configuration asks for (custom objects of an account). No call is made.
         receiver: for what is pushed, from the configuration: who decides what is accepted. The source then reads what
-            was, from `Context.inbox`.
+            was, from `Context.inbox`. None, the receiver or its answer, where nothing is pushed.
+        pulled: with a receiver: whether there is something to pull as well, on a schedule. Streams that are read when
+            something was pushed then say so themselves.
     """
 
     build: Callable[[Any, Context], Source]
     streams: tuple[Stream, ...]
-    receiver: Callable[[Any], Receiver] | None = None
+    objects: Callable[[Any], tuple[Stream, ...]] | None = None
+    receiver: Callable[[Any], Receiver | None] | None = None
+    pulled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkSpec(_Spec):
-    """A sink for records. The arguments are those of `SourceSpec`."""
+    """A sink that is told of changes. The arguments are those of `SourceSpec`, and `batch`: rows it takes at once."""
 
     build: Callable[[Any, Context], Sink]
+    batch: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

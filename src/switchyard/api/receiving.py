@@ -38,11 +38,15 @@ class Accepted:
         id: the sender's name for the delivery, the same whenever it sends it again; None where it gives none.
         body: what to keep, for instance unpacked.
         headers: those worth keeping beside it. None that authenticates.
+        answer: the body of the answer, once the delivery is durable, where the sender wants a certain one.
+        answer_type: its content type.
     """
 
     id: str | None
     body: bytes
     headers: Mapping[str, str]
+    answer: bytes | None = None
+    answer_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)

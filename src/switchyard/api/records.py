@@ -17,6 +17,12 @@ LINE = "_line"
 """Column of a columnar page: line of the record in its file, from 1 (int64). Optional; never mapped."""
 BYTE = "_byte"
 """Column of a columnar page: offset of the record's first byte in its file, from 0 (int64). Optional; never mapped."""
+DELETED = "_deleted"
+"""Field of a record, or column of a columnar page, of an upsert stream: true where the record is gone at the source. It
+needs the fields from which the mapping takes subject and identifiers, and no other. What it said of the subject's
+attributes is taken back, it makes no event, and what identified it goes on doing so: its history stays with its person.
+A record that comes again later, without this, says anew what it has. Optional; never mapped.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
 
 from switchyard.api.records import JSON
 
@@ -18,11 +20,43 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows for `Sink.write`. `id` is the same whenever the same batch is sent again."""
+class Change:
+    """One row for `Sink.write`: what became of one member of an audience.
+
+    Args:
+        id: the same whenever this change is written again; no two changes share one.
+        kind: the member "entered" the segment, "left" it, or "changed" one of its fields within it.
+        key: the value by which the outside system recognises the person (the audience's `key`).
+        fields: values by the outside system's names (None clears); those last written where the member left.
+        profile: the profile's id.
+        at: when the hub decided so, UTC without a zone.
+    """
 
     id: str
-    records: Sequence[Mapping[str, JSON]]
+    kind: Literal["entered", "left", "changed"]
+    key: str
+    fields: Mapping[str, JSON]
+    profile: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows for `Sink.write`: at most as many as its spec takes at once, of one audience.
+
+    Args:
+        id: the same whenever the same batch is sent again.
+        audience, segment: their names in the configuration.
+        list: the audience's `list`: what the outside system is told the audience is called.
+        key_field: the outside system's name for `Change.key`.
+    """
+
+    id: str
+    audience: str
+    segment: str
+    list: str
+    key_field: str
+    changes: Sequence[Change]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Between two pages of a long sync it looks whether something more urgent has come
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
@@ -311,7 +311,8 @@ class Engine:
         self._reading.add(connection)
         try:
             upto = self._pushes.newest()
-            failed = self._sync(connection)
+            streams = [each.name for each in self._hub.project.pushed(connection)]
+            failed = self._sync(connection, streams)
             if failed is None:
                 self._arrived = self._first(self._pushes.since.get(connection))
                 self._pushes.read(connection, upto)
@@ -376,18 +377,25 @@ class Engine:
             self._deliver(job.name, Wanted(is_proof=True))
             return True
         failed: Answer | None = None
+        connection, _, stream = job.name.partition("/")
+        # What is pushed to it meanwhile waits: two must not move one cursor.
+        self._reading.add(connection)
         try:
-            connection, _, stream = job.name.partition("/")
-            failed = self._sync(connection, stream)
+            failed = self._sync(connection, [stream])
         finally:
+            self._reading.discard(connection)
             self._calendar.ended(SYNC, job.name, failed.get("retry_after") if failed else None)
         return True
 
-    def _sync(self, connection: str, stream: str | None = None) -> Answer | None:
+    def _sync(self, connection: str, streams: Sequence[str]) -> Answer | None:
         """Sync; the answer of a stream that failed."""
         began = time.monotonic()
         try:
-            answers = sync_connection(self._hub, connection, stream, progress=lambda *_: self._between())
+            answers = [
+                answer
+                for stream in streams
+                for answer in sync_connection(self._hub, connection, stream, progress=lambda *_: self._between())
+            ]
         except Exception as error:
             self._is_stale = True
             self._tell("sync_failed", error, connection=connection)

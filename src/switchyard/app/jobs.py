@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
 
-from switchyard.app.project import Project
+from switchyard.app.project import Project, is_pulled
 from switchyard.config.schedule import Schedule
 from switchyard.store.tables import Audience, Proof, Run
 
@@ -35,7 +35,7 @@ def jobs(project: Project) -> Iterator[Job]:
     """Every stream that is pulled, and every audience."""
     zone = project.loaded.project.hub.timezone
     for name, spec in project.sources.items():
-        if spec.receiver is None:
+        if is_pulled(spec):
             connection = project.connection(name)
             for stream in project.streams(name):
                 said = connection.streams.get(stream.name)

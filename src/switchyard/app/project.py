@@ -85,12 +85,17 @@ class Project:
             ConfigError: the configuration names a stream that the connector does not have.
         """
         spec, configured = self.sources[name], self.connection(name).streams
-        known = {stream.name: stream for stream in spec.streams}
+        asked_for = spec.objects(self.config(name)) if spec.objects else ()
+        known = {stream.name: stream for stream in (*spec.streams, *asked_for)}
         for stream in configured:
             if stream not in known:
                 message = f"connector '{spec.name}' has no stream '{stream}'; known: {', '.join(known)}"
                 raise self.loaded.error(message, ("connections", name, "streams", stream))
-        return [each for each in spec.streams if each.name not in configured or configured[each.name].enabled]
+        return [each for each in known.values() if each.name not in configured or configured[each.name].enabled]
+
+    def pushed(self, name: str) -> Sequence[Stream]:
+        """The streams of a connection that are read when something was pushed to it."""
+        return [each for each in self.streams(name) if each.pushed or not self.sources[name].pulled]
 
     def transforms(self, name: str, stream: Stream) -> list[RecordTransform]:
         """The record transforms of a stream, built, in the order written."""
@@ -134,7 +139,7 @@ class Project:
         problems.raise_if_any()
 
     def _check_schedule(self, name: str) -> None:
-        if self.connections[name].schedule and name in self.sources and self.sources[name].receiver is not None:
+        if self.connections[name].schedule and name in self.sources and not is_pulled(self.sources[name]):
             message = "what is pushed is read as it comes; remove the schedule"
             raise self.loaded.error(message, ("connections", name, "schedule"))
 
@@ -146,6 +151,11 @@ class Project:
                 self.registry.list_sink(connector)
         except ConfigError as error:
             raise self.loaded.error(error.message, ("audiences", audience, "connection")) from None
+
+
+def is_pulled(spec: SourceSpec) -> bool:
+    """Whether there is something to read on a schedule."""
+    return spec.receiver is None or spec.pulled
 
 
 def open_project(folder: Path) -> Project:

@@ -55,7 +55,7 @@ def definition_schema(transforms: Sequence[TransformSpec]) -> _Schema:
 
 def _when(spec: ConnectorSpec, config: Mapping[str, Any]) -> _Schema:
     then: _Schema = {"config": config}
-    if isinstance(spec, SourceSpec):
+    if isinstance(spec, SourceSpec) and spec.objects is None:
         then["streams"] = {"propertyNames": {"enum": [stream.name for stream in spec.streams]}}
     condition = {"properties": {"connector": {"const": spec.name}}, "required": ["connector"]}
     return {"if": condition, "then": {"properties": then}}

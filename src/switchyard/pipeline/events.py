@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from switchyard.api.records import DELETED
 from switchyard.config.mapping import EventMapping
 from switchyard.pipeline.mapping import Mapped, Mapper
 from switchyard.pipeline.people import Positions
@@ -80,6 +81,9 @@ def _single(name: str, records: pa.Table, about: pa.Table) -> pa.Table:
 def _grouped(mapper: Mapper, event: EventMapping, mapped: Mapped, about: pa.Table) -> pa.Table:
     """One event per group, named after the group's first record, whose subject it has."""
     rows = mapped.records[ROW]
+    if DELETED in mapped.records.column_names:
+        lives = pc.invert(mapped.records[DELETED])
+        rows, about = rows.filter(lives), about.filter(lives)
     page = mapped.page.select([*sorted(mapper.plan.fields), ROW, SOURCE])
     page = page if len(rows) == page.num_rows else page.take(rows)
     made = mapper.grouped(event, page)

@@ -175,7 +175,13 @@ class Intake:
             rejects=_rejects(mapped, arrival.run_id, page_ids, stream_id, now),
             resolution=resolution,
             documents=self._aside.submit(
-                documents, self._connection, mapped.records, found, resolution.attributes, _micros(now)
+                documents,
+                self._connection,
+                mapped,
+                found,
+                resolution.attributes,
+                _micros(now),
+                whole=mapper.plan.stream.whole,
             ),
             events={} if big else made,
             types=wanted,

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from switchyard.api.errors import ConfigError
-from switchyard.api.records import Page, Reject
+from switchyard.api.records import DELETED, Page, Reject
 from switchyard.api.transforms import RecordTransform
 from switchyard.config.mapping import EventMapping
 from switchyard.eventlog.types import arrow_type, type_text
@@ -190,7 +190,14 @@ class Mapper:
             return isolated(self._mapped, select, self.plan.fails, table)
 
     def _mapped(self, query: str, page: pa.Table) -> pa.Table:
-        return _query(self._mapping, query, page)
+        records = _query(self._mapping, query, page)
+        if DELETED in records.column_names:
+            lives = pc.invert(records[DELETED])
+            for name in self.plan.single:
+                column = f"event.{name}._when"
+                at = records.column_names.index(column)
+                records = records.set_column(at, column, pc.and_(records[column], lives))
+        return records
 
     def _usable(self, records: pa.Table, table: pa.Table) -> tuple[pa.Table, list[Reject]]:
         """Without the records that name nobody, whose event has no time, or that hold what no store keeps."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from switchyard.api.records import LINE
+from switchyard.api.records import DELETED, LINE
 from switchyard.config.models import Identity
 from switchyard.identity.normalise import blocked, normalised
 from switchyard.pipeline.mapping import Mapped
@@ -94,18 +94,23 @@ def _claims(of: Positions, codes: pa.Array, values: pa.Array, kind: int, place: 
 
 def documents(
     connection: duckdb.DuckDBPyConnection,
-    records: pa.Table,
+    mapped: Mapped,
     found: People,
     stored: pa.ChunkedArray,
     now_us: int,
+    *,
+    whole: bool = False,
 ) -> pa.Array:
     """What the sources say of each subject, newest first: JSON name → [value, microseconds], NULL where nothing.
 
     Args:
         stored: per subject, the document the store holds, or NULL.
         now_us: the instant of records that carry none.
+        whole: whether a record takes back what it has no value for; one that was deleted takes back everything.
     """
+    records = mapped.records
     names = [name for name in records.column_names if name.startswith("attribute.")]
+    takes_back = whole or DELETED in records.column_names
     if not names:
         return pa.nulls(len(found.keys), pa.string())
     observed = pc.fill_null(records[OBSERVED], now_us).to_numpy().astype(np.int64)
@@ -113,30 +118,58 @@ def documents(
     rank[np.argsort(observed, kind="stable")] = np.arange(len(observed))
     said = records.select(names).append_column("s", pa.array(found.of))
     said = said.append_column("observed", pa.array(observed)).append_column("rank", pa.array(rank))
+    if takes_back:
+        gone = records[DELETED] if DELETED in records.column_names else pa.nulls(len(observed), pa.bool_())
+        said = said.append_column("gone", pc.fill_null(gone, False))
     connection.register("said", said)
     connection.register("stored", pa.table({"s": np.arange(len(found.keys)), "document": stored.combine_chunks()}))
+    source = "valid" if takes_back else "said"
     newest = " UNION ALL ".join(
         f"SELECT s, '{name.removeprefix('attribute.')}' AS name, arg_max(to_json(\"{name}\"), rank) AS value, "
-        f'arg_max(observed, rank) AS observed, 1 AS new FROM said WHERE "{name}" IS NOT NULL GROUP BY s'
+        f'arg_max(observed, rank) AS observed, 1 AS new FROM {source} WHERE "{name}" IS NOT NULL GROUP BY s'
         for name in names
     )
-    rows = connection.execute(f"WITH newest AS ({newest}) {_DOCUMENTS}").to_arrow_table()
+    before = (_WHOLE if whole else _PARTIAL) if takes_back else _KEPT
+    rows = connection.execute(f"WITH {before}, newest AS ({newest}) {_DOCUMENTS}").to_arrow_table()
     connection.unregister("said")
     connection.unregister("stored")
     position = pc.index_in(pa.array(np.arange(len(found.keys))), rows["s"].combine_chunks())
     return rows["document"].combine_chunks().take(position)
 
 
-_DOCUMENTS = """
-, every AS (
-    FROM newest
-    UNION ALL
-    SELECT s, j.key, j.value -> '$[0]', CAST(j.value -> '$[1]' AS BIGINT), 0
+_HELD = """
+    SELECT s, j.key AS name, j.value -> '$[0]' AS value, CAST(j.value -> '$[1]' AS BIGINT) AS observed, 0 AS new
     FROM (FROM stored WHERE document IS NOT NULL) d, json_each(d.document) j
-), winning AS (
+"""
+_KEPT = f"""
+held AS ({_HELD}), emptied AS (SELECT s FROM stored WHERE false)
+"""
+_TURNED = """
+turned AS (
+    -- Of each subject the last record that takes back what was said before.
+    SELECT s, max(rank) AS rank FROM ({turning}) GROUP BY s
+), valid AS (
+    SELECT said.* FROM said {join} JOIN turned USING (s) WHERE NOT gone AND said.rank >= coalesce(turned.rank, 0)
+), held AS (
+    FROM before ANTI JOIN turned USING (s)
+), emptied AS (
+    FROM turned SEMI JOIN (FROM stored WHERE document IS NOT NULL) USING (s)
+)
+"""
+_PARTIAL = f"before AS ({_HELD}), {_TURNED.format(turning='FROM said WHERE gone', join='LEFT')}"
+# A record that is older than what is held says nothing.
+_NEWER = """
+    SELECT said.* FROM said LEFT JOIN (SELECT s, max(observed) AS version FROM before GROUP BY s) USING (s)
+    WHERE gone OR observed >= coalesce(version, observed)
+"""
+_WHOLE = f"before AS ({_HELD}), {_TURNED.format(turning=_NEWER, join='')}"
+_DOCUMENTS = """
+, every AS (FROM newest UNION ALL FROM held), winning AS (
     -- Of two values of one instant the one that came later wins.
     SELECT s, name, arg_max(value, observed * 2 + new) AS value, max(observed) AS observed FROM every GROUP BY s, name
+), written AS (
+    SELECT s, string_agg(to_json(name) || ':' || json_array(value, observed), ',' ORDER BY name) AS members
+    FROM winning GROUP BY s
 )
-SELECT s, '{' || string_agg(to_json(name) || ':' || json_array(value, observed), ',' ORDER BY name) || '}' AS document
-FROM winning GROUP BY s ORDER BY s
+SELECT s, '{' || coalesce(members, '') || '}' AS document FROM written FULL JOIN emptied USING (s) ORDER BY s
 """

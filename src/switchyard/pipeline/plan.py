@@ -9,6 +9,7 @@ import duckdb
 
 from switchyard.api.connectors import Stream
 from switchyard.api.errors import ConfigError
+from switchyard.api.records import DELETED
 from switchyard.config.mapping import EventMapping
 from switchyard.config.mapping import Mapping as MappingConfig
 from switchyard.pipeline.records import OWN, ROW
@@ -59,15 +60,18 @@ class Plan:
         """The SELECT for a page of these columns. Those that no expression names go whole into the property `extra`
         of the first event made of one record.
         """
-        named = {name.lower() for name in self.fields.union(self.stream.key)}
+        named = {name.lower() for name in self.fields.union(self.stream.key, (DELETED,))}
         # DuckDB tells names by their letters, not by their case: of two that are one to it, the first counts.
         first = {name.lower(): name for name in reversed(columns) if name and name not in OWN}
         unknown = [name for name in columns if name.lower() not in named and first.get(name.lower()) == name]
+        select = self.select
+        if DELETED in columns and self.stream.mode == "upsert":
+            select += f', coalesce(TRY_CAST("{DELETED}" AS BOOLEAN), false) AS "{DELETED}"'
         event = next(iter(self.single), None)
         if not unknown or event is None or EXTRA in self.single[event].properties:
-            return f"SELECT {self.select} FROM page"
+            return f"SELECT {select} FROM page"
         packed = ", ".join(f"{_text(name)}: {_identifier(name)}" for name in unknown)
-        return f'SELECT {self.select}, CAST(to_json({{{packed}}}) AS VARCHAR) AS "event.{event}.{EXTRA}" FROM page'
+        return f'SELECT {select}, CAST(to_json({{{packed}}}) AS VARCHAR) AS "event.{event}.{EXTRA}" FROM page'
 
 
 def compile_mapping(connection: str, stream: Stream, mapping: MappingConfig) -> Plan:

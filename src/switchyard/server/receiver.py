@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any, TypeAlias
 
-from switchyard.api.receiving import Incoming, Refused, Verdict
+from switchyard.api.receiving import Accepted, Incoming, Refused, Verdict
 from switchyard.server.protocol import code
 from switchyard.server.routes import HOOKS, Routes, Taker
 from switchyard.server.settings import Settings
@@ -99,9 +99,10 @@ class ReceiverApp:
             return
         most = routes.sizes.get(path, self._settings.body)
         answer = await self._answered(takers, most, scope, receive)
-        if answer is None:
+        if isinstance(answer, Accepted):
             self.answers[who, 200] += 1
-            await _send(send, 200, _DONE, [_JSON, *extra])
+            said, kind = (_DONE, _JSON) if answer.answer is None else (answer.answer, _typed(answer.answer_type))
+            await _send(send, 200, said, [kind, *extra])
         else:
             self.answers[who, answer.status] += 1
             if answer.status:
@@ -124,10 +125,10 @@ class ReceiverApp:
             return "going down"
         return "the inbox is not available" if self._writer.fault else self._unready()
 
-    async def _answered(self, takers: Sequence[Taker], most: int, scope: Scope, receive: Receive) -> _Answer | None:
-        """None where the request was kept, durably."""
+    async def _answered(self, takers: Sequence[Taker], most: int, scope: Scope, receive: Receive) -> _Answer | Accepted:
+        """`Accepted` where the request was kept, durably."""
         try:
-            await self._take(takers, most, scope, receive)
+            return await self._take(takers, most, scope, receive)
         except _Answer as answer:
             return answer
         except _Gone:
@@ -139,9 +140,8 @@ class ReceiverApp:
             # Its text may hold what was sent.
             log.error("a request failed: %s", type(error).__name__)  # noqa: TRY400
             return self._later(503, "this could not be received")
-        return None
 
-    async def _take(self, takers: Sequence[Taker], most: int, scope: Scope, receive: Receive) -> None:
+    async def _take(self, takers: Sequence[Taker], most: int, scope: Scope, receive: Receive) -> Accepted:
         if scope["method"] != "POST":
             raise _Answer(405, "only POST is received here", [(b"allow", b"POST")], closes=True)
         if self.is_draining:
@@ -162,6 +162,7 @@ class ReceiverApp:
             raise self._later(429, "too much is waiting") from None
         if await kept is not None:
             raise self._later(503, "the inbox is not available")
+        return verdict
 
     def _headers(self, given: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
         limits = self._settings
@@ -217,6 +218,10 @@ def _asked(takers: Sequence[Taker], incoming: Incoming) -> tuple[str, Verdict]:
             return connection, verdict
     connection, receiver = takers[-1]
     return connection, receiver.check(incoming)
+
+
+def _typed(kind: str) -> tuple[bytes, bytes]:
+    return b"content-type", kind.encode("latin-1")
 
 
 def _said(answer: _Answer) -> bytes:

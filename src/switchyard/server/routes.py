@@ -72,10 +72,9 @@ def routes_of(project: Project) -> Routes:
     Raises:
         ConfigError: the configuration of a connection that is pushed to is wrong, or lacks its secret.
     """
-    return routes(
-        {
-            connection: spec.receiver(project.config(connection))
-            for connection, spec in project.sources.items()
-            if spec.receiver is not None
-        }
-    )
+    built = {
+        connection: spec.receiver(project.config(connection))
+        for connection, spec in project.sources.items()
+        if spec.receiver is not None
+    }
+    return routes({connection: receiver for connection, receiver in built.items() if receiver is not None})

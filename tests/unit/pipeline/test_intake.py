@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -75,6 +76,61 @@ def test_a_record_without_an_instant_is_of_now(spine):
     spine.feed([contact("1", 3, city="Nice")])
     spine.feed([{"id": "1", "city": "Lille", "seen": None}])
     assert said(spine) == {"city": "Lille"}
+
+
+WHOLE = replace(CONTACTS, whole=True)
+
+
+def test_a_whole_record_takes_back_what_it_has_no_value_for(spine):
+    spine = spine(WHOLE, CONTACT)
+    spine.feed([contact("1", 2, city="Lyon", age="40"), contact("2", 2, city="Nice")])
+    spine.feed([contact("1", 3, city="Brest")])
+    assert said(spine) == {"city": "Brest"}
+    spine.feed([contact("1", 4), contact("2", 4, age="7")])
+    assert said(spine) == {}
+    assert said(spine, "2") == {"age": 7}
+
+
+def test_a_whole_record_that_comes_late_says_nothing(spine):
+    spine = spine(WHOLE, CONTACT)
+    spine.feed([contact("1", 3, city="Nice")])
+    spine.feed([contact("1", 2, city="Lyon", age="40")])
+    assert said(spine) == {"city": "Nice"}
+    spine.feed([contact("1", 3, city="Lille")])
+    assert said(spine) == {"city": "Lille"}, "of one instant, what came later"
+
+
+def test_of_the_versions_in_a_page_the_newest_is_the_whole_one(spine):
+    spine = spine(WHOLE, CONTACT)
+    spine.feed([contact("1", 3, city="Nice"), contact("1", 5, city="Lille"), contact("1", 4, city="Brest", age="7")])
+    assert said(spine) == {"city": "Lille"}
+
+
+@pytest.mark.parametrize("stream", [CONTACTS, WHOLE])
+def test_a_deleted_record_takes_back_what_it_said_and_goes_on_naming_its_person(spine, stream):
+    spine = spine(stream, CONTACT)
+    spine.feed([contact("1", 2, email="ann@x.org", city="Lyon"), contact("2", 2, email="ann@x.org", city="Nice")])
+    spine.feed([{"id": "1", "_deleted": True}])
+    assert said(spine) == {}
+    assert said(spine, "2") == {"city": "Nice"}
+    assert len(spine.rows(Identifier)) == 2
+    assert len({row.profile_id for row in spine.rows(Subject)}) == 1
+    spine.feed([contact("1", 4, city="Brest")])
+    assert said(spine) == {"city": "Brest"}, "it was restored"
+
+
+def test_a_record_may_be_deleted_and_come_again_within_a_page(spine):
+    spine = spine(CONTACTS, CONTACT)
+    spine.feed([contact("1", 2, city="Lyon", age="40")])
+    spine.feed([contact("1", 3, city="Nice", _deleted=True), contact("1", 4, age="41", _deleted=None)])
+    assert said(spine) == {"age": 41}
+
+
+def test_a_deleted_record_makes_no_event(spine):
+    stream = replace(TICKETS, mode="upsert")
+    spine = spine(stream, TICKET)
+    spine.feed([ticket("1", basket="a"), ticket("2", basket="b") | {"_deleted": True}])
+    assert [len(spine.events(name)) for name in ("bought", "basket")] == [1, 1]
 
 
 @pytest.mark.parametrize("text", ['"', "\\", "\n", "'", "\u2028", "é", "{}", "null", "\x01"])

@@ -36,6 +36,13 @@ class Refusing:
         return self.refused
 
 
+class Acknowledging:
+    """Takes everything, and answers as its sender wants it."""
+
+    def check(self, incoming: Incoming) -> Verdict:
+        return Accepted(None, incoming.body, {}, b"<Ack>true</Ack>", "text/xml; charset=utf-8")
+
+
 class Raising:
     """Breaks its promise."""
 

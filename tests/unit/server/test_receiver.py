@@ -10,7 +10,19 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.server.conftest import Keyed, Line, Open, Raising, Refusing, Running, SlowKeeper, Start, request, until
+from tests.unit.server.conftest import (
+    Acknowledging,
+    Keyed,
+    Line,
+    Open,
+    Raising,
+    Refusing,
+    Running,
+    SlowKeeper,
+    Start,
+    request,
+    until,
+)
 
 from switchyard.api.errors import PermanentError, TransientError
 from switchyard.server.routes import routes
@@ -79,6 +91,14 @@ def test_what_cannot_be_received_is_refused_and_not_kept(start: Start, sent: byt
     assert (answer.status, answer.reason) == (status, reason)
     assert answer.headers.get("allow") == ("POST" if status == 405 else None)
     assert hub.rows() == []
+
+
+def test_a_sender_that_wants_a_certain_answer_gets_it(start: Start) -> None:
+    hub = start({"crm": Acknowledging()})
+    answer = hub.post("/hooks/crm")
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/xml; charset=utf-8")
+    assert answer.body == b"<Ack>true</Ack>"
+    assert len(hub.rows("crm")) == 1
 
 
 def test_a_body_in_pieces_is_one_body(start: Start) -> None:
