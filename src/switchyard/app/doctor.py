@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from switchyard.app.project import Project, open_project
 from switchyard.app.status import revision, store_file
 from switchyard.store import schema
 from switchyard.store.catalogue import StoreCatalogue
+from switchyard.store.clock import now
 from switchyard.store.database import Database
 from switchyard.store.tables import Page
 
@@ -112,8 +112,8 @@ def _secrets(project: Project) -> Iterator[Finding]:
 
 
 def _clock(project: Project) -> Finding:
-    zone, now = project.loaded.project.hub.timezone, datetime.now(UTC)
-    return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC; days and dates are those of {zone}")
+    zone = project.loaded.project.hub.timezone
+    return Finding("clock", "ok", f"{now():%Y-%m-%d %H:%M} UTC; days and dates are those of {zone}")
 
 
 def _stored(project: Project) -> Iterator[Finding]:
@@ -155,8 +155,8 @@ def _revision(session: Session) -> Finding:
 
 def _backwards(session: Session) -> Finding:
     last = session.exec(select(func.max(Page.committed_at))).one()
-    now = datetime.now(UTC).replace(tzinfo=None)
-    if last is not None and last > now:
+    at = now()
+    if last is not None and last > at:
         finding = f"the clock stands before the last commit ({last:%Y-%m-%d %H:%M} UTC)"
         return Finding("commits", "fail", finding, "set the clock; what happened after it would count as to come")
     return Finding("commits", "ok", f"the last is of {last:%Y-%m-%d %H:%M} UTC" if last else "none yet")

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -16,12 +16,14 @@ from switchyard.api.errors import ConfigError, PermanentError, SwitchyardError, 
 from switchyard.app import audiences, commands
 from switchyard.app.control import Answer, Request
 from switchyard.app.deliveries import Deliveries, Wanted
+from switchyard.app.failing import said
 from switchyard.app.hub import Hub
 from switchyard.app.jobs import PROVE, SYNC, Job, jobs, last_done
 from switchyard.app.pauses import LONGEST, Pauses
 from switchyard.app.pushes import Pushes
 from switchyard.app.segments import evaluated
 from switchyard.app.syncs import sync_connection
+from switchyard.store.clock import now
 from switchyard.store.inbox import Depth
 from switchyard.store.leases import LeaseLost
 
@@ -77,7 +79,7 @@ class Engine:
         observe: Observer,
         pushes: Callable[[Callable[[], None]], Pushes] | None = None,
         on_renewal: Callable[[], None] = lambda: None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC).replace(tzinfo=None),
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self.is_running = False
         self._hub = hub
@@ -460,5 +462,4 @@ class Engine:
         """
         if isinstance(error, LeaseLost):
             raise error
-        text = self._hub.project.loaded.secrets.redact(str(error)) if isinstance(error, SwitchyardError) else None
-        self._observe(event, error_type=type(error).__name__, error=text, **facts)
+        self._observe(event, error_type=type(error).__name__, error=said(self._hub, error), **facts)

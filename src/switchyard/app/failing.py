@@ -1,10 +1,10 @@
 """What is said of an error that ended one part of a command."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from switchyard.api.errors import QuotaExhausted, SwitchyardError, TransientError
 from switchyard.app.hub import Hub
+from switchyard.store.clock import now
 
 Answer = dict[str, Any]
 
@@ -31,7 +31,7 @@ def failure(hub: Hub, error: SwitchyardError) -> Answer:
     """The error's text and exit code, and where it is known the seconds after which it may be tried again."""
     found: Answer = {"error": said(hub, error), "exit_code": error.exit_code}
     if isinstance(error, QuotaExhausted):
-        wait: float | None = (error.until - datetime.now(UTC).replace(tzinfo=None)).total_seconds()
+        wait: float | None = (error.until - now()).total_seconds()
     else:
         wait = error.retry_after if isinstance(error, TransientError) else None
     return found if wait is None else found | {"retry_after": max(wait, 0.0)}

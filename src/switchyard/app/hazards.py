@@ -11,9 +11,10 @@ from sqlalchemy import text
 from sqlmodel import Session, func, select
 
 from switchyard.app.attention import SLOW, STUCK
-from switchyard.app.health import Work, at_work, leased, now, waiting
+from switchyard.app.health import Work, at_work, leased, waiting
 from switchyard.app.project import Project
 from switchyard.app.status import store_file
+from switchyard.store.clock import now
 from switchyard.store.tables import JournalEvent
 
 State = Literal["ok", "warn", "fail"]

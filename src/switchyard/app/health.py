@@ -13,11 +13,14 @@ from sqlmodel import Session, col, func, select
 from switchyard.api.connectors import Limits
 from switchyard.api.errors import ConfigError
 from switchyard.api.receiving import read_up_to
+from switchyard.app.control import FOLDER
 from switchyard.app.jobs import Job, jobs, last_done
 from switchyard.app.project import Project
 from switchyard.config.schedule import Schedule
 from switchyard.store import runs, tables
+from switchyard.store.clock import now, stored_now
 from switchyard.store.database import Database
+from switchyard.store.leases import ENGINE
 from switchyard.store.tables import Run
 
 if TYPE_CHECKING:
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 Following: TypeAlias = Callable[[Schedule, str, datetime], datetime]
 """(schedule, zone, instant) → the first time of the schedule behind the instant."""
-LEASE = "engine"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def at_work(folder: Path) -> Work | None:
     """Who is the engine now, on this machine."""
     # Taking the lock to see whether it is free would turn away whoever wants it at that moment.
     with suppress(OSError, ValueError):
-        lock = folder / ".switchyard" / "hub.lock"
+        lock = folder / FOLDER / "hub.lock"
         process = int(lock.read_text(encoding="ascii"))
         os.kill(process, 0)
         # It is written once, by whoever takes it.
@@ -51,12 +53,10 @@ def at_work(folder: Path) -> Work | None:
 
 def leased(session: Session) -> tuple[str, float] | None:
     """Who has the lease of the engine, and the seconds until it runs out, by the store's clock; below 0 it has."""
-    row = session.get(tables.Lease, LEASE)
+    row = session.get(tables.Lease, ENGINE)
     if row is None:
         return None
-    now = session.exec(select(func.now())).one()
-    now = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
-    return row.holder, (row.expires_at - now).total_seconds()
+    return row.holder, (row.expires_at - stored_now(session)).total_seconds()
 
 
 def youngest(session: Session | None) -> dict[tuple[str, str], Run]:
@@ -210,11 +210,6 @@ def _accounts(project: Project) -> dict[str, tuple[list[str], Limits]]:
 def instant(value: datetime | None) -> str | None:
     """An instant of the hub, as text."""
     return f"{value.isoformat()}Z" if value else None
-
-
-def now() -> datetime:
-    """UTC without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 LATE = timedelta(minutes=5)

@@ -27,9 +27,7 @@ from switchyard.pipeline.plan import Plan, compile_mapping
 from switchyard.store import runs, schema
 from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database
-from switchyard.store.leases import Lease, LeaseLost
-
-LEASE = "engine"
+from switchyard.store.leases import ENGINE, Lease, LeaseLost
 
 
 class Hub:
@@ -117,7 +115,7 @@ class Hub:
     def _lease(self) -> Lease:
         # Of two hubs in one folder `hub.lock` makes sure that there is one: that one need not wait for itself.
         holder = f"{socket.gethostname()}:{self.project.folder.resolve()}"
-        return Lease(self.database, LEASE, holder, self.project.loaded.project.hub.lease_seconds)
+        return Lease(self.database, ENGINE, holder, self.project.loaded.project.hub.lease_seconds)
 
     def _entitle(self) -> None:
         """Make sure that this hub may act outside of transactions.

@@ -12,9 +12,10 @@ from sqlmodel import Session, col, func, select
 from switchyard.api.errors import ConfigError
 from switchyard.app import health
 from switchyard.app.attention import attention
-from switchyard.app.health import Following, instant, now
+from switchyard.app.health import Following, instant
 from switchyard.app.project import Project
 from switchyard.store import runs, schema
+from switchyard.store.clock import now
 from switchyard.store.database import Database
 from switchyard.store.tables import Audience, Proof, Quarantine, Run, Stream
 

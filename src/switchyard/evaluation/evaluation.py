@@ -7,12 +7,10 @@ definition is asked of everybody. Both end in one commit.
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from sqlmodel import func, select
 
 from switchyard.api.transforms import Schema
@@ -21,12 +19,13 @@ from switchyard.evaluation.scope import WorkingScope, instant
 from switchyard.evaluation.standing import MOVES, Standing
 from switchyard.evaluation.versions import Versions
 from switchyard.evaluation.walk import UPCOMING, Period, Walk
-from switchyard.evaluation.working import WorkingDatabase
+from switchyard.evaluation.working import Integers, WorkingDatabase, changed_by
 from switchyard.eventlog.layout import MEMBERSHIP
 from switchyard.eventlog.log import EventLog
 from switchyard.eventlog.types import data_type
 from switchyard.store import names
 from switchyard.store.catalogue import StoreCatalogue
+from switchyard.store.clock import now
 from switchyard.store.database import Database
 from switchyard.store.tables import EvaluationState, Page
 
@@ -79,7 +78,7 @@ class _Task:
     types: Mapping[str, Mapping[str, str]]
     state: EvaluationState | None
     page: int
-    changed: NDArray[np.int64]
+    changed: Integers
     at: datetime
 
 
@@ -95,7 +94,7 @@ class Evaluation:
         log: EventLog,
         working: WorkingDatabase,
         vocabulary: Vocabulary,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC).replace(tzinfo=None),
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self._database = database
         self._log = log
@@ -185,8 +184,7 @@ class Evaluation:
             last = session.exec(select(func.max(Page.id))).one() or 0
             types = self._event_types(self._catalogue.types(session))
             versions = Versions(session, compiled)
-        packed = [np.frombuffer(changed, "<i8") for changed in pages]
-        changed = np.unique(np.concatenate(packed)).astype(np.int64) if packed else np.empty(0, np.int64)
+        changed = changed_by(pages)
         # A clock that was set back must not make the log go backwards.
         at = max(self._clock(), state.at) if state else self._clock()
         return _Task(run_id, compiled, versions, types, state, last, changed, at)

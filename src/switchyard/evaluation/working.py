@@ -4,7 +4,7 @@ It is derived. Deleted, or behind the store, it is brought up from the store and
 here. One process has it open at a time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +39,12 @@ _MEMBERS = (
 )
 _FEW = 20_000
 """Up to so many changed profiles are brought up one by one; more, and everything is read again in one go."""
+
+
+def changed_by(pages: Iterable[bytes]) -> Integers:
+    """The profiles that pages changed, from what each has packed of them; ascending."""
+    every = [bulk.unpacked(page).to_numpy() for page in pages]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *every]))
 
 
 class WorkingDatabase:
@@ -85,8 +91,7 @@ class WorkingDatabase:
             ).all()
             if same and not pages:
                 return 0
-            packed = [np.frombuffer(changed, "<i8") for _, changed, _ in pages]
-            changed = np.unique(np.concatenate(packed)).astype(np.int64) if packed else np.empty(0, np.int64)
+            changed = changed_by(changed for _, changed, _ in pages)
             few = same and bool(last) and len(changed) <= _FEW
             subjects, identifiers = _of(session, changed) if few else _all(session)
         with self.transaction():

@@ -30,6 +30,7 @@ from switchyard.pipeline.people import People, Rules, documents, people
 from switchyard.pipeline.plan import RECORD_ID, sandbox
 from switchyard.store import bulk, names, quarantine, runs
 from switchyard.store.catalogue import StoreCatalogue
+from switchyard.store.clock import now
 from switchyard.store.database import Database
 from switchyard.store.sequences import Sequence as Ids
 from switchyard.store.tables import Identifier, Merge, Page, SharedValue, Stream, StreamMark, Subject
@@ -98,7 +99,7 @@ class Intake:
         rules: Rules,
         file_rows: int = 50_000,
         flush_rows: int = 50_000,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC).replace(tzinfo=None),
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self._database = database
         self._log = log

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from switchyard.app.jobs import Job
 from switchyard.config.schedule import Schedule
 from switchyard.scheduling.triggers import Trigger, trigger
+from switchyard.store.clock import now
 
 Clock = Callable[[], datetime]
 
@@ -36,7 +37,7 @@ class Timetable:
 
     def __init__(
         self,
-        clock: Clock = lambda: datetime.now(UTC).replace(tzinfo=None),
+        clock: Clock = now,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._clock = clock

@@ -19,6 +19,7 @@ from switchyard.app.accounts import AccountBudget
 from switchyard.app.status import PROVEN, proofs
 from switchyard.server.protocol import code
 from switchyard.server.receiver import Receive, ReceiverApp, Scope, Send
+from switchyard.store.clock import now
 from switchyard.store.database import Database
 from switchyard.store.inbox import Depth
 
@@ -196,4 +197,4 @@ def of_lists(database: Database, audiences: Callable[[], Iterable[str]]) -> Iter
 
 
 def _age(since: datetime | None) -> float:
-    return max((datetime.now(UTC).replace(tzinfo=None) - since).total_seconds(), 0.0) if since else 0.0
+    return max((now() - since).total_seconds(), 0.0) if since else 0.0

@@ -5,7 +5,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from math import ceil
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from switchyard.server.protocol import code
 from switchyard.server.routes import HOOKS, Routes, Taker
 from switchyard.server.settings import Settings
 from switchyard.server.writer import Saturated, Writer
+from switchyard.store.clock import now
 from switchyard.store.inbox import Delivery
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -59,7 +60,7 @@ class ReceiverApp:
         writer: started before the first request.
         rest: the application for all other paths; None for none.
         unready: asked by `/readyz`; a text is why this process should be sent nothing.
-        now: the time, UTC without a zone.
+        clock: the time, UTC without a zone.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class ReceiverApp:
         rest: App | None = None,
         *,
         unready: Callable[[], str | None] = lambda: None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC).replace(tzinfo=None),
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self.answers: Counter[tuple[str, int]] = Counter()
         """(connection, or the path where several share it; status) → answers. 0: the sender went away."""
@@ -80,7 +81,7 @@ class ReceiverApp:
         self._settings = settings
         self._rest = rest
         self._unready = unready
-        self._now = now
+        self._clock = clock
         self._receiving = 0
         self._base = settings.public_url.rstrip("/").encode()
         self._come_again = (b"retry-after", str(settings.retry_after).encode())
@@ -150,7 +151,7 @@ class ReceiverApp:
         body = await self._body(receive, headers.get("content-length"), most)
         query = scope["query_string"]
         target = scope["raw_path"] + (b"?" + query if query else b"")
-        incoming = Incoming("POST", (self._base + target).decode("latin-1"), headers, body, self._now())
+        incoming = Incoming("POST", (self._base + target).decode("latin-1"), headers, body, self._clock())
         connection, verdict = _asked(takers, incoming)
         if isinstance(verdict, Refused):
             if verdict.retry_after is not None or verdict.status in (429, 503):

@@ -4,14 +4,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from sqlmodel import Session, func, select
+from sqlmodel import Session
 
 from switchyard.api.errors import TransientError
 from switchyard.store import tables
+from switchyard.store.clock import stored_now
 from switchyard.store.database import Database
 
+ENGINE = "engine"
+"""The lease of the hub that syncs, evaluates and delivers."""
 SECONDS = 30.0
 """A lease that was not renewed for so long is free."""
 
@@ -59,7 +62,7 @@ class Lease:
         began = self._clock()
         with self._database.write() as session:
             # Waits for transactions of the holder before that have asked for their fence and not committed yet.
-            now, row = _now(session), session.get(tables.Lease, self._name, with_for_update=True)
+            now, row = stored_now(session), session.get(tables.Lease, self._name, with_for_update=True)
             if row is None:
                 row = tables.Lease(name=self._name, holder=self._holder, fence=0, expires_at=now)
             elif row.holder != self._holder and row.expires_at > now:
@@ -79,7 +82,7 @@ class Lease:
         with suppress(TransientError), self._database.write() as session:
             self.check(session)
             row = session.get_one(tables.Lease, self._name)
-            row.expires_at = _now(session)
+            row.expires_at = stored_now(session)
             session.add(row)
 
     def check(self, session: Session) -> None:
@@ -114,7 +117,7 @@ class Lease:
         with self._database.write() as session:
             self.check(session)
             row = session.get_one(tables.Lease, self._name)
-            row.expires_at = self._until(_now(session))
+            row.expires_at = self._until(stored_now(session))
             session.add(row)
         self._deadline = began + self._seconds
 
@@ -129,9 +132,3 @@ class Lease:
 
     def _until(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self._seconds)
-
-
-def _now(session: Session) -> datetime:
-    """The store's clock: hubs on several machines have it in common."""
-    now = session.exec(select(func.now())).one()
-    return now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now

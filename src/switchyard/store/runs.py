@@ -5,10 +5,10 @@ for exactly what it committed.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from sqlmodel import Session, col, update
 
+from switchyard.store.clock import now
 from switchyard.store.tables import Run
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
@@ -18,7 +18,7 @@ _COLUMNS = frozenset({"read", "mapped", "quarantined", "duplicate"})
 
 def started(session: Session, kind: str, name: str) -> int:
     """Record that a run starts, and give its id. `kind` is "sync", "evaluate" or "deliver", `name` what it is of."""
-    run = Run(kind=kind, name=name, started_at=_now(), state=RUNNING)
+    run = Run(kind=kind, name=name, started_at=now(), state=RUNNING)
     session.add(run)
     session.flush()
     if run.id is None:
@@ -54,15 +54,11 @@ def finished(
     """
     counted(session, run_id, counts)
     run = session.get_one(Run, run_id)
-    run.state, run.error, run.finished_at = state, error, _now()
+    run.state, run.error, run.finished_at = state, error, now()
     session.add(run)
 
 
 def interrupt(session: Session) -> int:
     """Mark runs that a dead process left running; how many there were. For the holder of the hub's lock, at start."""
-    left = update(Run).where(col(Run.state) == RUNNING).values(state=INTERRUPTED, finished_at=_now())
+    left = update(Run).where(col(Run.state) == RUNNING).values(state=INTERRUPTED, finished_at=now())
     return session.exec(left).rowcount
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
