@@ -3,34 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from switchyard.api import ConnectorSpec, Context, Source, SourceSpec, Stream, hookimpl
 from switchyard_connectors.pos_csv.config import PosCsvConfig
-
-if TYPE_CHECKING:
-    from switchyard.api.records import JSON
-
-_LINE: dict[str, JSON] = {
-    name: name for name in ("order_id", "line_id", "sku", "description", "quantity", "price", "amount", "store_id")
-}
-_ITEMS: dict[str, JSON] = {"sku": "sku", "quantity": "quantity", "price": "price"}
-
-
-def _order(kind: str, total: str, quantity: str) -> JSON:
-    return {
-        "when": f"kind = '{kind}'",
-        "group": "order_id",
-        "at": "min(sold_at)",
-        "properties": {
-            "order_id": "order_id",
-            "total": total,
-            "quantity": quantity,
-            "store_id": "any_value(store_id)",
-        },
-        "items": _ITEMS,
-    }
-
+from switchyard_connectors.pos_csv.preset import LINE, order
 
 LINES = Stream(
     name="lines",
@@ -49,9 +25,9 @@ LINES = Stream(
         },
         "attributes": {"first_name": "first_name", "last_name": "last_name"},
         "events": {
-            "product_purchased": {"when": "kind = 'sale'", "at": "sold_at", "properties": _LINE},
-            "order_completed": _order("sale", "sum(amount)", "sum(quantity)"),
-            "order_refunded": _order("refund", "abs(sum(amount))", "abs(sum(quantity))"),
+            "product_purchased": {"when": "kind = 'sale'", "at": "sold_at", "properties": LINE},
+            "order_completed": order("sale", "sum(amount)", "sum(quantity)"),
+            "order_refunded": order("refund", "abs(sum(amount))", "abs(sum(quantity))"),
         },
     },
 )
@@ -64,6 +40,11 @@ def _build(config: PosCsvConfig, context: Context) -> Source:
     return PosCsv(config, context)
 
 
+def _by_preset(config: PosCsvConfig) -> tuple[Stream, ...]:
+    """The same stream with the defaults of the preset, in whose place it comes."""
+    return (config.described.stream(),) if config.described else ()
+
+
 @hookimpl
 def switchyard_connectors() -> Sequence[ConnectorSpec]:
     return (
@@ -73,5 +54,6 @@ def switchyard_connectors() -> Sequence[ConnectorSpec]:
             config=PosCsvConfig,
             build=_build,
             streams=(LINES,),
+            objects=_by_preset,
         ),
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import codecs
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, get_args
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from switchyard.api import ConnectorConfig
+from switchyard_connectors.pos_csv.preset import Preset
+from switchyard_connectors.pos_csv.presets import PRESETS, PresetName
+from switchyard_connectors.pos_csv.zones import is_iana
 
 Role = Literal[
     "order_id",
@@ -18,6 +20,7 @@ Role = Literal[
     "sold_at",
     "date",
     "time",
+    "time_zone",
     "sku",
     "description",
     "quantity",
@@ -33,7 +36,7 @@ Role = Literal[
     "kind",
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
-FIELDS: tuple[Role, ...] = tuple(role for role in ROLES if role not in ("date", "time"))
+FIELDS: tuple[Role, ...] = tuple(role for role in ROLES if role not in ("date", "time", "time_zone"))
 """The columns every page has, in this order; a role without a header is NULL."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -58,6 +61,7 @@ class PosCsvConfig(ConnectorConfig):
     """Where the files are, when one is complete, and how it is written."""
 
     folder: Path
+    preset: PresetName | None = Field(None, description="whose export the files are; says what is not said here")
     pattern: tuple[str, ...] = ("*.csv*", "*.zip")
     ready: Literal["stable", "marker", "rename"] = "stable"
     stable_seconds: float = Field(default=2.0, ge=0, le=3600)
@@ -70,11 +74,15 @@ class PosCsvConfig(ConnectorConfig):
     quote: Annotated[str, StringConstraints(max_length=1)] = '"'
     columns: dict[Role, str] = Field(default_factory=dict)
     extra: dict[Name, str] = Field(default_factory=dict)
+    types: dict[Name, Literal["decimal", "timestamp"]] = Field(
+        default_factory=dict, description="further columns, by their names in the page, that are not text"
+    )
     nulls: tuple[str, ...] = ()
     strip_float_ids: frozenset[Role] = frozenset()
 
     formats: tuple[str, ...] = ()
     timezone: str = "UTC"
+    zones: dict[str, str] = Field(default_factory=dict, description="names of zones in the files → IANA names")
     decimal: Literal[".", ","] = "."
     thousands: Char | None = None
     currency: Annotated[str, StringConstraints(max_length=8, pattern=r"^[^\\0-9]*$")] = ""
@@ -84,6 +92,16 @@ class PosCsvConfig(ConnectorConfig):
     max_record_bytes: int = Field(default=1 << 20, gt=0, le=1 << 26)
     page_rows: int = Field(default=150_000, gt=0)
     order_window: int = Field(default=10_000, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_preset(cls, data: Any) -> Any:
+        """What the preset says, under what is said here."""
+        if not isinstance(data, dict) or data.get("preset") not in PRESETS:
+            return data
+        preset = PRESETS[data["preset"]]
+        types = data.get("types", {})
+        return {**preset.settings, **data, "types": {**preset.types, **types} if isinstance(types, dict) else types}
 
     @field_validator("pattern", "formats", mode="before")
     @classmethod
@@ -104,11 +122,16 @@ class PosCsvConfig(ConnectorConfig):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (OSError, ValueError, KeyError):
-            raise ValueError(f"unknown time zone {value!r}; use an IANA name such as Europe/Paris") from None
+        if not is_iana(value):
+            raise ValueError(f"unknown time zone {value!r}; use an IANA name such as Europe/Paris")
         return value
+
+    @field_validator("zones")
+    @classmethod
+    def _known_zones(cls, zones: dict[str, str]) -> dict[str, str]:
+        for zone in zones.values():
+            cls._known_zone(zone)
+        return zones
 
     @field_validator("delimiter", "quote")
     @classmethod
@@ -127,7 +150,16 @@ class PosCsvConfig(ConnectorConfig):
             raise ValueError("columns: give sold_at, or date and time, not both")
         if taken := set(self.extra) & set(FIELDS):
             raise ValueError(f"extra: {', '.join(sorted(taken))} is a role; name its header under columns")
+        if taken := set(self.types) & set(FIELDS):
+            raise ValueError(f"types: {', '.join(sorted(taken))} is a role, which has its type")
+        if self.described and self.described.local and "timezone" not in self.model_fields_set:
+            raise ValueError(f"preset {self.preset}: give the restaurant's timezone; its files do not say it")
         return self
+
+    @property
+    def described(self) -> Preset | None:
+        """The preset's description of the files."""
+        return PRESETS[self.preset] if self.preset else None
 
     def digest(self) -> str:
         """Sixteen hex digits that change with everything that decides how a file is read and cut into pages."""

@@ -6,12 +6,13 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
 from switchyard.api.records import JSON
-from switchyard_connectors.pos_csv.config import FIELDS, ROLES, FileRefused, PosCsvConfig
+from switchyard_connectors.pos_csv.config import FIELDS, ROLES, FileRefused, PosCsvConfig, Role
 from switchyard_connectors.pos_csv.scan import Grammar, Place, scan
 from switchyard_connectors.pos_csv.snapshot import Text
 
@@ -31,6 +32,8 @@ class Layout:
         roles: role → its column, from 0.
         kept: name in the page → its column, for all that has no role.
         first: where the first line after the header begins.
+        identity: columns by which the lines of an order are told apart, where they have no id; None: by all.
+        filled: columns that an order has on its first line only.
     """
 
     grammar: Grammar
@@ -38,6 +41,8 @@ class Layout:
     roles: Mapping[str, int]
     kept: Mapping[str, int]
     first: Place
+    identity: Sequence[int] | None = None
+    filled: Sequence[int] = ()
 
     @property
     def width(self) -> int:
@@ -82,7 +87,11 @@ def arranged(headers: Sequence[str], delimiter: str, config: PosCsvConfig, first
         raise FileRefused(f"the header has no column {' and no column '.join(missing)}", line=1)
     roles = _roles(headers, config)
     grammar = Grammar(ord(delimiter), ord(config.quote) if config.quote else None)
-    return Layout(grammar, headers, roles, _kept(headers, roles, config), first)
+    found = Layout(grammar, headers, roles, _kept(headers, roles, config), first)
+    if (preset := config.described) is None:
+        return found
+    identity = None if preset.identity is None else _present(headers, preset.identity)
+    return replace(found, identity=identity, filled=_present(headers, preset.filled))
 
 
 def snake_case(header: str) -> str:
@@ -113,19 +122,46 @@ def _header(text: Text, delimiter: str, config: PosCsvConfig) -> tuple[list[str]
     behind = index + 1 < len(records.start)
     byte = int(records.start[index + 1]) if behind else records.consumed
     lines = int(records.line[index + 1]) if behind else records.lines
-    return [cell.strip() for cell in cells], Place(text.start + byte, 1 + lines)
+    return _renamed(cells, config), Place(text.start + byte, 1 + lines)
 
 
 def _fold(header: str) -> str:
     return header.strip().casefold()
 
 
-def _missing(headers: Sequence[str], config: PosCsvConfig) -> list[str]:
+def _renamed(cells: Sequence[str], config: PosCsvConfig) -> list[str]:
+    """The headers, those that have had other names under the newest."""
+    aliases = {_fold(old): new for old, new in (config.described.aliases if config.described else {}).items()}
+    return [aliases.get(_fold(cell), cell.strip()) for cell in cells]
+
+
+def _present(headers: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """The columns of those of the wanted headers that there are."""
+    columns = {_fold(header): index for index, header in enumerate(headers)}
+    return [columns[_fold(header)] for header in wanted if _fold(header) in columns]
+
+
+def _named(headers: Sequence[str], config: PosCsvConfig) -> Mapping[Role, str]:
+    """The header of every role that is configured, or that the preset finds."""
+    preset = config.described
+    if preset is None:
+        return config.columns
     present = {_fold(header) for header in headers}
-    wanted = [*config.columns.values(), *config.extra.values()]
-    if "order_id" not in config.columns:
+    found = {
+        role: header for role, header in preset.columns.items() if _fold(header) in present or role in preset.required
+    }
+    for given, instead in (("sold_at", ("date", "time", "time_zone")), ("date", ("sold_at",))):
+        if given in config.columns:
+            found = {role: header for role, header in found.items() if role not in instead}
+    return {**cast(Mapping[Role, str], found), **config.columns}
+
+
+def _missing(headers: Sequence[str], config: PosCsvConfig) -> list[str]:
+    present, named = {_fold(header) for header in headers}, _named(headers, config)
+    wanted = [*named.values(), *config.extra.values()]
+    if "order_id" not in named:
         wanted.append("order_id")
-    if not {"sold_at", "date"} & config.columns.keys() and "date" not in present:
+    if not {"sold_at", "date"} & named.keys() and "date" not in present:
         wanted.append("sold_at")
     return [repr(header) for header in dict.fromkeys(wanted) if _fold(header) not in present]
 
@@ -135,13 +171,15 @@ def _roles(headers: Sequence[str], config: PosCsvConfig) -> dict[str, int]:
     doubled = [name for name, count in Counter(map(_fold, headers)).items() if count > 1 and name]
     if doubled:
         raise FileRefused(f"the header names {', '.join(map(repr, doubled))} more than once", line=1)
-    # A role that is not configured belongs to the header of its own name, unless that header has another use.
-    used = {_fold(header) for header in [*config.columns.values(), *config.extra.values()]}
-    roles = {role: columns[_fold(header)] for role, header in config.columns.items()}
-    for role in ROLES:
-        if role not in roles and role in columns and role not in used:
+    named = _named(headers, config)
+    roles = {role: columns[_fold(header)] for role, header in named.items()}
+    # A role that is not configured belongs to the header of its own name, unless that header has another use. What
+    # another vendor calls so may be something else, and a zone is looked for only where one is declared.
+    used = {_fold(header) for header in [*named.values(), *config.extra.values()]}
+    for role in ROLES if config.preset is None else ():
+        if role not in roles and role in columns and role not in used and role != "time_zone":
             roles[role] = columns[role]
-    if "date" in config.columns or "sold_at" not in roles:
+    if "date" in named or "sold_at" not in roles:
         roles.pop("sold_at", None)
     else:
         roles.pop("date", None)
@@ -150,7 +188,8 @@ def _roles(headers: Sequence[str], config: PosCsvConfig) -> dict[str, int]:
 
 
 def _kept(headers: Sequence[str], roles: Mapping[str, int], config: PosCsvConfig) -> dict[str, int]:
-    named = {_fold(header): name for name, header in config.extra.items()}
+    names = {**(config.described.names if config.described else {}), **config.extra}
+    named = {_fold(header): name for name, header in names.items()}
     kept: dict[str, int] = {}
     for column, header in enumerate(headers):
         if column in roles.values() and _fold(header) not in named:

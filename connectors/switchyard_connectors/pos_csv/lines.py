@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from switchyard.api import PermanentError, Reject
 from switchyard.api.records import BYTE, LINE
 from switchyard_connectors.pos_csv.config import PosCsvConfig
-from switchyard_connectors.pos_csv.hashing import Hashes, hash_ranges, hex_digits
+from switchyard_connectors.pos_csv.hashing import Hashes, hash_ranges, hash_texts, hex_digits
 from switchyard_connectors.pos_csv.layout import Layout
 from switchyard_connectors.pos_csv.scan import Block, Place, delimiters
 from switchyard_connectors.pos_csv.snapshot import Text
@@ -22,7 +22,8 @@ from switchyard_connectors.pos_csv.values import clean_ids
 
 START, LENGTH, ORDER, DIGEST, OCCURRENCE = "_start", "_length", "_order", "_digest", "_occurrence"
 """Columns of a table of text beside the file's own: where the record's text stands in the private copy, its order id
-as it will be given, the 64-bit hash of its text, and its number among the lines of the same text, from 1.
+as it will be given, the 64-bit hash of its text (or of what else tells it apart), and its number among the lines of the
+same hash, from 1.
 """
 
 STRAY = ("stray_quote", "a quote stands inside a field; quote the whole field and double the quotes in it")
@@ -72,9 +73,19 @@ def chunk(block: Block, layout: Layout, config: PosCsvConfig, offsets: NDArray[n
     ):
         table = table.append_column(name, pa.array(values) if isinstance(values, np.ndarray) else values)
     if "line_id" not in layout.roles:
-        digest = hash_ranges(data, records.start[good], records.end[good])
+        if layout.identity is None:
+            digest = hash_ranges(data, records.start[good], records.end[good])
+        else:
+            digest = hash_texts(_identities(table, layout.identity))
         table = table.append_column(DIGEST, pa.array(digest))
     return Chunk(table, Place(int(offsets[-1]), block.place.line + records.lines), rejects)
+
+
+def _identities(table: pa.Table, columns: Sequence[int]) -> pa.Array:
+    """What tells a line from others: its order, and these columns."""
+    parts = [table[ORDER], *(table[column_name(column)] for column in columns), "\x1f"]
+    joined = pc.binary_join_element_wise(*parts, null_handling="replace")
+    return pa.concat_arrays(joined.chunks) if joined.num_chunks else pa.array([], pa.string())
 
 
 def _offsets(block: Block, origin: int, widths: NDArray[np.uint8] | None) -> NDArray[np.int64]:
@@ -164,6 +175,21 @@ def _parsed(data: bytes, rows: int, layout: Layout, config: PosCsvConfig) -> pa.
     return table
 
 
+def filled(table: pa.Table, layout: Layout) -> pa.Table:
+    """The table with the columns that an order has on its first line only on all of its lines."""
+    if not layout.filled or not table.num_rows:
+        return table
+    codes = pc.dictionary_encode(table[ORDER].combine_chunks()).indices.fill_null(-1).to_numpy()
+    _, first, of = np.unique(codes, return_index=True, return_inverse=True)
+    # A line without an order stands for itself.
+    firsts = pa.array(np.where(codes < 0, np.arange(len(codes)), first[of]))
+    for column in layout.filled:
+        index = table.column_names.index(column_name(column))
+        texts = table.column(index)
+        table = table.set_column(index, column_name(column), pc.coalesce(texts, texts.take(firsts)))
+    return table
+
+
 def numbered(table: pa.Table) -> pa.Table:
     """The table with the occurrences of its lines, where their ids are made of them."""
     if DIGEST not in table.column_names or OCCURRENCE in table.column_names:
@@ -172,7 +198,7 @@ def numbered(table: pa.Table) -> pa.Table:
 
 
 def line_ids(table: pa.Table) -> pa.Array:
-    """Ids of lines that have none of their own: the hash of their text and the number of the occurrence."""
+    """Ids of lines that have none of their own: their hash and the number of the occurrence."""
     counted = table[OCCURRENCE].combine_chunks().cast(pa.string())
     return pc.binary_join_element_wise(hex_digits(table[DIGEST].to_numpy()), counted, "-")
 

@@ -25,6 +25,8 @@ _IN_VAIN = {
     "file_refused": "a file is no line; mend it or the configuration, and the next sync reads it",
     "nul_byte": "the line holds a NUL byte; put the file into the folder again without it",
 }
+_UNPLACED = 1_000_000
+"""From here on lines are numbered that could not be told apart in their file, so that they take the id of no other."""
 _NO_LINE = "the record is not the text of a line with its header; put the file into the folder again"
 _NOT_ONE_LINE = ("not_one_line", "with the quotes as they are declared now, the text is not one whole line")
 
@@ -49,7 +51,7 @@ def replayed(rejects: Sequence[Reject], config: PosCsvConfig, instants: Instants
         A page whose lines stand where they stood in their file. What stays refused keeps its record and its place.
     """
     lines = [None if reject.code in _IN_VAIN else _line(reject.record) for reject in rejects]
-    occurrences, tables = _occurrences(lines), []
+    occurrences, tables = _occurrences(lines, _UNPLACED if config.preset else 0), []
     refused: dict[int, Reject] = {}
     alike: defaultdict[tuple[tuple[str, ...], str], dict[int, bytes]] = defaultdict(dict)
     for number, line in enumerate(lines):
@@ -81,12 +83,12 @@ def _line(record: JSON) -> _Line | None:
     return None
 
 
-def _occurrences(lines: Sequence[_Line | None]) -> list[int]:
+def _occurrences(lines: Sequence[_Line | None], unplaced: int) -> list[int]:
     seen: Counter[str] = Counter()
     numbers = []
     for line in lines:
         seen[line.text if line else ""] += 1
-        numbers.append((line and line.occurrence) or seen[line.text if line else ""])
+        numbers.append((line and line.occurrence) or unplaced + seen[line.text if line else ""])
     return numbers
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -14,7 +17,16 @@ from switchyard.api import Reject
 from switchyard.api.records import BYTE, LINE
 from switchyard_connectors.pos_csv.config import FIELDS, PosCsvConfig
 from switchyard_connectors.pos_csv.layout import Layout
-from switchyard_connectors.pos_csv.lines import LENGTH, OCCURRENCE, ORDER, START, column_name, line_ids, numbered
+from switchyard_connectors.pos_csv.lines import (
+    LENGTH,
+    OCCURRENCE,
+    ORDER,
+    START,
+    column_name,
+    filled,
+    line_ids,
+    numbered,
+)
 from switchyard_connectors.pos_csv.values import (
     INSTANT,
     MONEY,
@@ -26,15 +38,18 @@ from switchyard_connectors.pos_csv.values import (
     flags,
     trimmed,
 )
+from switchyard_connectors.pos_csv.zones import iana
 
 _IDS = ("order_id", "line_id", "sku", "customer_id", "email", "phone", "loyalty_card", "store_id")
 _NUMBERS = ("quantity", "price", "amount")
+_TYPES = {"decimal": MONEY, "timestamp": INSTANT}
 _MISSING = ("missing_value", "the value is missing")
 _BAD_DATE = ("bad_date", "is not an instant by the declared formats, or lies outside 1900 to 2199")
 _AMBIGUOUS = ("ambiguous_date", "fits two of the declared formats with different results; declare one")
 _BAD_NUMBER = ("bad_number", "is not a number by the declared format with at most 14 digits and 4 decimals")
 _TOO_LARGE = ("bad_number", "quantity times price has more than 14 digits")
 _DAMAGED = ("damaged_id", "has been turned into a power of ten by a spreadsheet; export it as text")
+_BAD_ZONE = ("bad_zone", "is in a time zone of an unknown name; say under `zones` which one it is")
 _BAD_KIND = ("bad_kind", "is none of the values that `kinds` names")
 
 
@@ -80,7 +95,7 @@ class Typing:
 
     def page(self, table: pa.Table) -> tuple[pa.Table, list[Reject]]:
         """The records with `_line`, `_byte`, every role of `FIELDS` in turn, and what else the file holds."""
-        table = numbered(table)
+        table = filled(numbered(table), self._layout)
         verdicts = Verdicts(table.num_rows)
         columns: dict[str, pa.Array | pa.ChunkedArray] = {LINE: table[LINE], BYTE: table[BYTE]}
         found = self._texts(table, verdicts)
@@ -90,8 +105,10 @@ class Typing:
         types = {"sold_at": INSTANT} | dict.fromkeys(_NUMBERS, MONEY)
         for role in FIELDS:
             columns[role] = found.get(role, pa.nulls(table.num_rows, types.get(role, pa.string())))
-        for name, column in self._layout.kept.items():
-            columns[name] = table[column_name(column)]
+        for name in self._layout.kept:
+            columns[name] = self._kept(name, table, verdicts)
+        for name in self._config.types.keys() - columns.keys():
+            columns[name] = pa.nulls(table.num_rows, _TYPES[self._config.types[name]])
         page = pa.table(columns)
         good = verdicts.good
         return (page, []) if good.all() else (page.filter(pa.array(good)), self._rejects(table, verdicts))
@@ -108,9 +125,34 @@ class Typing:
         rejects = []
         for row, place in zip(rows.tolist(), table.select(names).take(rows).to_pylist(), strict=True):
             field, code, reason = verdicts.of(row)
-            record = self._layout.record(self._text_of(place[START], place[LENGTH]), place.get(OCCURRENCE))
+            text = self._whole(table, row) if self._layout.filled else self._text_of(place[START], place[LENGTH])
+            record = self._layout.record(text, place.get(OCCURRENCE))
             rejects.append(Reject(code, f"{field}: {reason}", record, line=place[LINE], byte=place[BYTE], field=field))
         return rejects
+
+    def _whole(self, table: pa.Table, row: int) -> str:
+        """A line as it would stand alone: with what the first line of its order says for all."""
+        cells = [table[column_name(column)][row].as_py() or "" for column in range(self._layout.width)]
+        delimiter, quote = chr(self._layout.grammar.delimiter), self._layout.grammar.quote
+        if quote is None:
+            return delimiter.join(cells)
+        written = io.StringIO(newline="")
+        csv.writer(written, delimiter=delimiter, quotechar=chr(quote), lineterminator="\n").writerow(cells)
+        return written.getvalue().removesuffix("\n")
+
+    def _kept(self, name: str, table: pa.Table, verdicts: Verdicts) -> pa.Array | pa.ChunkedArray:
+        texts, kind = table[column_name(self._layout.kept[name])], self._config.types.get(name)
+        if kind is None:
+            return texts
+        texts = trimmed(texts)
+        if kind == "decimal":
+            found, fault = distinct(texts, self._numbers), _BAD_NUMBER
+        else:
+            read, fault = self._read(texts, table, verdicts), _BAD_DATE
+            verdicts.add(name, _AMBIGUOUS, flags(pc.struct_field(read, "ambiguous")))
+            found = pc.struct_field(read, "at")
+        verdicts.add(name, fault, flags(pc.and_(pc.is_null(found), pc.is_valid(texts))))
+        return found
 
     def _texts(self, table: pa.Table, verdicts: Verdicts) -> dict[str, pa.Array | pa.ChunkedArray]:
         found: dict[str, pa.Array | pa.ChunkedArray] = {}
@@ -136,12 +178,31 @@ class Typing:
             texts = trimmed(table[column_name(roles["date"])])
             if "time" in roles:
                 texts = pc.binary_join_element_wise(texts, trimmed(table[column_name(roles["time"])]), " ")
-        read = distinct(texts, self._instants)
+        read = self._read(texts, table, verdicts)
         at, ambiguous = pc.struct_field(read, "at"), pc.struct_field(read, "ambiguous")
         verdicts.add("sold_at", _MISSING, flags(pc.is_null(texts)))
         verdicts.add("sold_at", _AMBIGUOUS, flags(ambiguous))
         verdicts.add("sold_at", _BAD_DATE, flags(pc.is_null(at)))
         return at
+
+    def _read(self, texts: pa.ChunkedArray, table: pa.Table, verdicts: Verdicts) -> pa.Array:
+        """Instants, each in the zone that its line names."""
+        if "time_zone" not in self._layout.roles:
+            return distinct(texts, self._instants)
+        named = pc.dictionary_encode(trimmed(table[column_name(self._layout.roles["time_zone"])]).combine_chunks())
+        codes = named.indices.fill_null(-1).to_numpy()
+        parts = [distinct(texts, self._instants)]
+        place, unknown, size = np.arange(len(codes)), np.zeros(len(codes), bool), len(codes)
+        for code, name in enumerate(named.dictionary.to_pylist()):
+            here, zone = codes == code, iana(name, self._config.zones)
+            if zone is None:
+                unknown |= here
+            elif zone != self._config.timezone:
+                parts.append(distinct(texts.filter(pa.array(here)), partial(self._instants, zone=zone)))
+                place[here] = np.arange(size, size + len(parts[-1]))
+                size += len(parts[-1])
+        verdicts.add("sold_at", _BAD_ZONE, unknown)
+        return pa.concat_arrays(parts).take(pa.array(place))
 
     def _amounts(self, table: pa.Table, verdicts: Verdicts) -> dict[str, pa.Array | pa.ChunkedArray]:
         found: dict[str, pa.Array | pa.ChunkedArray] = {}

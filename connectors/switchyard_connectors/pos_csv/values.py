@@ -128,8 +128,13 @@ class Instants:
         except pa.ArrowInvalid as error:
             raise ConfigError(f"no time zone database knows {self._zone}; install tzdata", key="timezone") from error
 
-    def __call__(self, texts: pa.Array) -> pa.Array:
-        """A struct array: `at` (timestamp, NULL where no format fits) and `ambiguous` (two formats fit and differ)."""
+    def __call__(self, texts: pa.Array, zone: str | None = None) -> pa.Array:
+        """A struct array: `at` (timestamp, NULL where no format fits) and `ambiguous` (two formats fit and differ).
+
+        Args:
+            zone: the IANA name of the zone of local times, where it is not the configured one.
+        """
+        zone = zone or self._zone
         # DuckDB reads "infinity" and "epoch" under any format.
         texts = pc.if_else(pc.match_substring_regex(texts, r"\d"), texts, None)
         result = pa.nulls(len(texts), INSTANT)
@@ -139,18 +144,18 @@ class Instants:
             left = texts if self._declared else pc.if_else(pc.is_null(result), texts, None)
             if left.null_count == len(left):
                 continue
-            read = self._read(left, formats, zoned=zoned)
+            read = self._read(left, formats, None if zoned else zone)
             ambiguous |= flags(pc.not_equal(result, read))
             result = pc.coalesce(result, read)
         return pa.StructArray.from_arrays([result, pa.array(ambiguous)], ["at", "ambiguous"])
 
-    def _read(self, texts: pa.Array, formats: Sequence[str], *, zoned: bool) -> pa.Array:
+    def _read(self, texts: pa.Array, formats: Sequence[str], zone: str | None) -> pa.Array:
         read = self._parsed(texts, formats)
         inside = pc.and_(pc.greater_equal(read, pa.scalar(_EARLIEST)), pc.less(read, pa.scalar(_LATEST)))
         read = pc.if_else(inside, read, None).cast(INSTANT)
-        if zoned or self._zone == "UTC":
+        if zone in (None, "UTC"):
             return read
-        return pc.assume_timezone(read, self._zone, ambiguous="earliest", nonexistent="latest").cast(INSTANT)
+        return pc.assume_timezone(read, zone, ambiguous="earliest", nonexistent="latest").cast(INSTANT)
 
     def _parsed(self, texts: pa.Array, formats: Sequence[str]) -> pa.Array:
         if formats is _LOCAL and pc.all(pc.match_substring_regex(texts, _PLAIN)).as_py():

@@ -9,7 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from switchyard.api import ConfigError
+from switchyard_connectors.pos_csv import switchyard_connectors
 from switchyard_connectors.pos_csv.config import FIELDS
+
+SPEC = switchyard_connectors()[0]
 
 
 def test_a_line_with_every_column(shop):
@@ -230,3 +233,34 @@ def test_the_digest_of_a_line_never_changes(shop):
 def test_a_line_id_of_the_file_is_taken(shop):
     (row,) = shop.rows("1,2024-05-06,7", header="order_id,sold_at,line_id")
     assert row["line_id"] == "7"
+
+
+def test_further_columns_are_read_as_numbers_and_instants(shop):
+    header, types = "order_id,sold_at,Deposit,Due,Note", {"deposit": "decimal", "due": "timestamp", "absent": "decimal"}
+    (row,) = shop.rows("1,2024-05-06,2.50,2024-06-01,x", header=header, types=types)
+    assert (row["deposit"], row["due"], row["note"]) == (Decimal("2.5"), datetime(2024, 6, 1), "x")
+    assert row["absent"] is None
+
+
+def test_a_further_column_that_is_no_number_is_a_reject(shop):
+    lines = ("1,2024-05-06,2,5", "2,2024-05-06,,soon")
+    types = {"deposit": "decimal", "due": "timestamp"}
+    rejects = shop.rejects(*lines, header="order_id,sold_at,deposit,due", types=types)
+    assert rejects == [("bad_date", "due", 2), ("bad_date", "due", 3)]
+
+
+def test_a_role_has_its_type():
+    with pytest.raises(ValidationError, match="types: price is a role"):
+        SPEC.config(folder="drop", types={"price": "decimal"})
+
+
+def test_a_column_may_say_the_zone_of_each_line(shop):
+    lines = ("1,2024-05-06 12:00,Europe/Vienna", "2,2024-05-06 12:00,Kasse", "3,2024-05-06 12:00,")
+    rows = shop.rows(
+        *lines,
+        header="order_id,sold_at,where",
+        columns={"time_zone": "where"},
+        zones={"kasse": "America/New_York"},
+        timezone="Asia/Tokyo",
+    )
+    assert [row["sold_at"].hour for row in rows] == [10, 16, 3]
