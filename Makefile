@@ -15,8 +15,8 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal \
-	--generate-hashes --no-emit-index-url --python-version 3.11 --group build $(LOCK)
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+	--no-emit-index-url --python-version 3.11 $(LOCK)
 
 .PHONY: demo test test-all check lock clean
 
@@ -40,8 +40,9 @@ check: $(VENV)/.test
 # uv makes the locks and nothing else; it is in neither of them.
 lock: $(BIN)/pip
 	$(PIP) install uv
-	$(COMPILE) -o requirements.lock
-	$(COMPILE) -c requirements.lock --group test --extra postgres -o requirements-test.lock
+	$(COMPILE) pyproject.toml --group build -o requirements.lock
+	$(COMPILE) pyproject.toml --group build --group test --extra postgres -c requirements.lock -o requirements-test.lock
+	$(COMPILE) --group sdists -o requirements-build.lock
 
 clean:
 	rm -rf $(VENV) $(DEMO) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -58,8 +59,10 @@ $(VENV)/.product: requirements.lock pyproject.toml | $(BIN)/pip
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
 
-# The test lock holds all of the product's lock, at the same versions.
-$(VENV)/.test: requirements-test.lock pyproject.toml | $(BIN)/pip
-	$(PIP) install --require-hashes -r requirements-test.lock
+# The test lock holds all of the product's lock, at the same versions. One of its packages has to be built, by what the
+# third lock pins: nothing is fetched that no lock names.
+$(VENV)/.test: requirements-test.lock requirements-build.lock pyproject.toml | $(BIN)/pip
+	$(PIP) install --require-hashes -r requirements-build.lock
+	$(PIP) install --require-hashes --no-build-isolation -r requirements-test.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $(VENV)/.product $@

@@ -21,6 +21,7 @@ from switchyard.api.errors import AuthError, PermanentError, SwitchyardError, Tr
 _NOT_DONE = frozenset({408, 423, 425, 429, 477, 503, 521, 522, 523})
 _NEVER = frozenset({501, 505})
 _DAY = 86_400.0
+_PIECE = 2**20
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z_.-]*|v\d+(\.\d+)?|\d{4}-\d{2}(-beta)?|")
 _CODE = re.compile(r"[\w.-]{1,64}")
 
@@ -96,17 +97,49 @@ def read(answer: httpx.Response, cap: int) -> bytes:
         PermanentError: it is larger than `cap` bytes.
         httpx.RequestError: it broke off, or is not what its headers say.
     """
-    encoding = answer.headers.get("content-encoding", "").strip().lower() or "identity"
-    if encoding not in ("identity", "gzip"):
-        raise httpx.DecodingError(f"content-encoding {encoding[:20]}")
     assert isinstance(answer.stream, httpx.SyncByteStream)  # noqa: S101
-    pieces = _unzipped(answer.stream, cap) if encoding == "gzip" else answer.stream
+    unpacked = Unpacked(answer.headers.get("content-encoding", ""))
     body = bytearray()
-    for piece in pieces:
-        body += piece
-        if len(body) > cap:
-            raise PermanentError(f"an answer is larger than {cap} bytes and was cut off")
+    for chunk in answer.stream:
+        for piece in unpacked.feed(chunk):
+            body += piece
+            if len(body) > cap:
+                raise PermanentError(f"an answer is larger than {cap} bytes and was cut off")
+    unpacked.end()
     return bytes(body)
+
+
+class Unpacked:
+    """A body taken out of its content-encoding, in pieces of bounded size.
+
+    Raises, here and from both methods:
+        httpx.DecodingError: it is in no encoding that was asked for, damaged, cut short, or followed by more.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        encoding = encoding.strip().lower() or "identity"
+        if encoding not in ("identity", "gzip"):
+            raise httpx.DecodingError(f"content-encoding {encoding[:20]}")
+        self._unzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+        self._begun = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """What the next bytes of the wire hold."""
+        if self._unzip is None:
+            yield chunk
+            return
+        self._begun = self._begun or bool(chunk)
+        try:
+            while chunk:
+                yield self._unzip.decompress(chunk, _PIECE)
+                chunk = self._unzip.unconsumed_tail
+        except zlib.error as error:
+            raise httpx.DecodingError("gzip") from error
+
+    def end(self) -> None:
+        """No more will come."""
+        if self._unzip is not None and self._begun and (not self._unzip.eof or self._unzip.unused_data):
+            raise httpx.DecodingError("gzip")
 
 
 def distrust(error: BaseException | None) -> str | None:
@@ -116,19 +149,6 @@ def distrust(error: BaseException | None) -> str | None:
             return error.verify_message
         error = error.__cause__ or error.__context__
     return None
-
-
-def _unzipped(stream: httpx.SyncByteStream, cap: int) -> Iterator[bytes]:
-    unzip = zlib.decompressobj(wbits=31)
-    begun = False
-    try:
-        for chunk in stream:
-            begun = begun or bool(chunk)
-            yield unzip.decompress(chunk, cap + 1)
-    except zlib.error as error:
-        raise httpx.DecodingError("gzip") from error
-    if begun and (not unzip.eof or unzip.unused_data):
-        raise httpx.DecodingError("gzip")
 
 
 def _vendor_words(answer: httpx.Response) -> str:

@@ -17,6 +17,7 @@ from switchyard.api.transforms import DataType
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from switchyard.api.calls import RetryPolicy
     from switchyard.api.http import HttpClient
 
 
@@ -99,9 +100,16 @@ class Context(Protocol):
         token). It outlives runs.
         """
 
-    def http(self, base_url: str, *, bearer: str | Callable[[], str] | None = None) -> HttpClient:
+    def http(
+        self,
+        base_url: str,
+        *,
+        bearer: str | Callable[[], str] | None = None,
+        internal: bool | None = None,
+        policy: RetryPolicy | None = None,
+    ) -> HttpClient:
         """A client pinned to `base_url`, paced by the account's budget. `bearer` may be a callable: it is asked for
-        the token before each call, and once more after a 401.
+        the token before each call, and once more after a 401. `internal` and `policy` are those of `HttpClient`.
         """
 
     def marked(self, stream: str, marks: Collection[str]) -> frozenset[str]:

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypedDict, Unpack
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Unpack
 
 import httpx
 import tenacity
 
 from switchyard.api.answers import UnknownOutcome, distrust, error_of, json_of, read, template
 from switchyard.api.budget import Budget
-from switchyard.api.errors import (
-    AuthError,
-    ConfigError,
-    PermanentError,
-    QuotaExhausted,
-    SwitchyardError,
-    TransientError,
-)
+from switchyard.api.calls import Base, Call, Options, RetryPolicy
+from switchyard.api.downloads import Download
+from switchyard.api.errors import AuthError, PermanentError, QuotaExhausted, SwitchyardError, TransientError
 from switchyard.api.lanes import CalledOff, concurrently
 from switchyard.api.tokens import CachedToken, Refusable
-from switchyard.api.transport import DEADLINE, NetworkTransport, names_internal
+from switchyard.api.transport import DEADLINE, NetworkTransport
 
 __all__ = [
     "Budget",
@@ -43,55 +38,9 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_POLICY = RetryPolicy()
 # What is true of the bytes on the wire only, and what must not live on.
 _OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding", "set-cookie"})
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How patient a client is. All times in seconds.
-
-    Args:
-        attempts: tries of one call at most.
-        first_wait, widest_wait: own waits are random between 0 and a bound that doubles from the first to the second.
-        longest_wait: a wait that the vendor asks for and that is longer than this is not waited out here; the call
-            ends with a TransientError that carries it (a day at most).
-        deadline: one call with all its waits and attempts.
-        attempt: one exchange, from connecting to the last byte.
-        connect, read: silence allowed while connecting, and between two pieces of an exchange.
-        body: bytes of an answer, decompressed.
-    """
-
-    attempts: int = 5
-    first_wait: float = 1.0
-    widest_wait: float = 20.0
-    longest_wait: float = 60.0
-    deadline: float = 300.0
-    attempt: float = 90.0
-    connect: float = 10.0
-    read: float = 45.0
-    body: int = 64 * 2**20
-
-
-class Options(TypedDict, total=False):
-    """What every method of the client takes by keyword.
-
-    params: the query; None leaves a parameter out. json, content, form: the body, one of them. headers: further ones.
-    bucket: whose windows of the account's limits the call counts in. repeatable: whether sending it twice does no
-    harm; unless said, so for GET, HEAD, PUT, DELETE. accept: statuses to return besides 2xx. classify: asked first
-    about every other status; the error it gives is the one raised (a TransientError after further attempts).
-    """
-
-    params: Mapping[str, Any] | None
-    json: Any
-    content: bytes | None
-    form: Mapping[str, str] | None
-    headers: Mapping[str, str] | None
-    bucket: str
-    repeatable: bool | None
-    accept: Collection[int]
-    classify: Callable[[httpx.Response], SwitchyardError | None] | None
 
 
 class HttpClient:
@@ -124,27 +73,17 @@ class HttpClient:
         bearer: str | Callable[[], str] | None,
         budget: Budget,
         transport: httpx.BaseTransport | None = None,
-        policy: RetryPolicy = RetryPolicy(),
+        policy: RetryPolicy = _POLICY,
         internal: bool | None = None,
     ) -> None:
-        try:
-            base = httpx.URL(base_url)
-        except httpx.InvalidURL:
-            base = httpx.URL()
-        if base.scheme not in ("http", "https") or not base.host or base.userinfo or base.query:
-            raise ConfigError("a base URL is scheme, host and path, such as https://api.example.com")
-        inside = names_internal(base.host) if internal is None else internal
-        if base.scheme == "http" and not inside:
-            raise ConfigError(f"{base.host} must be addressed by https")
-        self._base = base_url.rstrip("/")
-        self._origin = _origin(base)
+        self._base = Base(base_url, internal=internal)
         self._bearer = bearer
         self._budget = budget
-        self._transport = transport or NetworkTransport(internal=inside)
+        self._transport = transport or NetworkTransport(internal=self._base.is_internal)
         self._policy = policy
 
     def __repr__(self) -> str:
-        return f"HttpClient({self._base!r})"
+        return f"HttpClient({self._base.url!r})"
 
     def __enter__(self) -> HttpClient:
         return self
@@ -168,6 +107,10 @@ class HttpClient:
         """Send a PUT; see `request`."""
         return self.request("PUT", path, **options)
 
+    def patch(self, path: str, **options: Unpack[Options]) -> httpx.Response:
+        """Send a PATCH; see `request`."""
+        return self.request("PATCH", path, **options)
+
     def delete(self, path: str, **options: Unpack[Options]) -> httpx.Response:
         """Send a DELETE; see `request`."""
         return self.request("DELETE", path, **options)
@@ -177,75 +120,76 @@ class HttpClient:
 
         `path` starts at the base URL, or is an absolute URL on the same host.
         """
-        call = self._prepare(method, path, options)
+        call = self._base.call(method, path, options)
+        call.deadline = self._budget.clock() + self._policy.deadline
+        return self._through(call, None)
+
+    def download(self, path: str, file: Path, **options: Unpack[Options]) -> httpx.Headers:
+        """GET a body of any size into a file, decompressed, in bounded memory. The headers it came with.
+
+        Where an answer breaks off, the rest is asked for if the vendor gives ranges of the same entity, else all of it
+        again. `file` is there, in the place of an older one, only when it is whole. `judge` is asked about JSON of at
+        most 1 MiB, which is then no file. `accept` means nothing here.
+
+        Raises, beyond what every call raises:
+            PermanentError: the body is larger than the policy's `file`, or the file cannot be written.
+        """
+        options["headers"] = {"accept": "*/*"} | dict(options.get("headers") or {})
+        call = self._base.call("GET", path, options)
+        call.accept = ()
+        call.deadline = self._budget.clock() + self._policy.download
+        with Download(file, self._policy.file, self._policy.body) as download:
+            self._through(call, download)
+            headers = download.finish()
+        return _kept(headers)
+
+    def _through(self, call: Call, download: Download | None) -> httpx.Response:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Again),
-            wait=self._pause,
+            wait=lambda state: self._pause(call, state),
             stop=lambda state: self._is_over(call, state),
             sleep=self._budget.sleep,
             retry_error_callback=_give_up,
         )
-        answer: httpx.Response = retrying(self._attempt, call)
+        answer: httpx.Response = retrying(self._attempt, call, download)
         return answer
 
-    def _prepare(self, method: str, path: str, options: Options) -> _Call:
-        method = method.upper()
-        headers = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": "switchyard"}
-        body = options.get("content")
-        if (data := options.get("json")) is not None:
-            try:
-                body = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
-            except (TypeError, ValueError, RecursionError):
-                raise PermanentError(f"the body for {method} {template(path)} cannot be written as JSON") from None
-            headers["content-type"] = "application/json"
-        if (form := options.get("form")) is not None:
-            body = urlencode(form).encode()
-            headers["content-type"] = "application/x-www-form-urlencoded"
-        repeatable = options.get("repeatable")
-        url = self._pinned(path)
-        if params := {name: value for name, value in (options.get("params") or {}).items() if value is not None}:
-            url = url.copy_merge_params(params)
-        return _Call(
-            method=method,
-            url=url,
-            headers=headers | {name.lower(): value for name, value in (options.get("headers") or {}).items()},
-            body=body,
-            bucket=options.get("bucket", "default"),
-            repeatable=method in _REPEATABLE if repeatable is None else repeatable,
-            accept=options.get("accept", ()),
-            classify=options.get("classify"),
-            deadline=self._budget.clock() + self._policy.deadline,
-        )
-
-    def _pinned(self, path: str) -> httpx.URL:
-        try:
-            absolute = urlsplit(path).scheme or path.startswith("//")
-            url = httpx.URL(path if absolute else f"{self._base}/{path.removeprefix('/')}")
-        except (ValueError, httpx.InvalidURL):
-            raise PermanentError(f"a path on {self._base} is no URL; nothing was sent") from None
-        if _origin(url) != self._origin or url.userinfo:
-            raise PermanentError(f"a URL outside {self._base} is refused; nothing was sent")
-        return url
-
-    def _attempt(self, call: _Call, token: str | None = None) -> httpx.Response:
+    def _attempt(self, call: Call, download: Download | None, token: str | None = None) -> httpx.Response:
         token = token or self._token()
-        with self._budget.acquire(call.bucket, deadline=call.deadline):
-            answer = self._exchange(call, token)
-        if answer.is_success or answer.status_code in call.accept:
-            return answer
-        error = call.classify(answer) if call.classify else None
+        call.tries += 1
+        try:
+            with self._budget.acquire(call.bucket, deadline=call.deadline):
+                answer = self._exchange(call, download, token)
+        finally:
+            if download is not None and download.went_on:
+                call.tries = 0
+        if call.usage and (usage := call.usage(answer.headers)):
+            self._budget.observed(*usage)
+        error, pause = self._judged(call, answer)
         if error is None:
-            error = error_of(call.name, answer, self._budget.wall(), repeatable=call.repeatable)
+            return answer
         if isinstance(error, AuthError) and not call.replayed and (fresh := self._other_token(token)):
             call.replayed = True
-            return self._attempt(call, fresh)
+            return self._attempt(call, download, fresh)
         if isinstance(error, QuotaExhausted):
             self._budget.exhaust(error.until)
         elif isinstance(error, TransientError) and not isinstance(error, UnknownOutcome):
-            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                self._budget.penalise(call.bucket, error.retry_after or self._policy.first_wait)
+            if pause:
+                self._budget.penalise(call.bucket, pause)
             raise _Again(error)
         raise error
+
+    def _judged(self, call: Call, answer: httpx.Response) -> tuple[SwitchyardError | None, float | None]:
+        """What is wrong with an answer, and for how many seconds the vendor wants to hear nothing of the bucket."""
+        if answer.is_success or answer.status_code in call.accept:
+            error = call.judge(answer) if call.judge else None
+            return error, error.retry_after if isinstance(error, TransientError) else None
+        error = call.classify(answer) if call.classify else None
+        if error is None:
+            error = error_of(call.name, answer, self._budget.wall(), repeatable=call.repeatable)
+        if answer.status_code != httpx.codes.TOO_MANY_REQUESTS or not isinstance(error, TransientError):
+            return error, None
+        return error, error.retry_after or self._policy.first_wait
 
     def _token(self) -> str | None:
         return self._bearer() if callable(self._bearer) else self._bearer
@@ -258,21 +202,25 @@ class HttpClient:
         token = self._token()
         return None if token == refused else token
 
-    def _exchange(self, call: _Call, token: str | None) -> httpx.Response:
+    def _exchange(self, call: Call, download: Download | None, token: str | None) -> httpx.Response:
         policy = self._policy
-        left = min(policy.attempt, call.deadline - self._budget.clock())
+        left = call.deadline - self._budget.clock()
         timeouts = {"connect": policy.connect, "read": policy.read, "write": policy.read, "pool": policy.connect}
+        headers = call.headers | ({} if token is None else {"authorization": f"Bearer {_sendable(token)}"})
         try:
             request = httpx.Request(
                 call.method,
                 call.url,
-                headers=call.headers | ({} if token is None else {"authorization": f"Bearer {_sendable(token)}"}),
+                headers=headers | (download.wish() if download else {}),
                 content=call.body,
-                extensions={"timeout": timeouts, DEADLINE: time.monotonic() + left},
+                extensions={
+                    "timeout": timeouts,
+                    DEADLINE: time.monotonic() + (left if download else min(policy.attempt, left)),
+                },
             )
             raw = self._transport.handle_request(request)
             try:
-                body = read(raw, policy.body)
+                body = download.take(raw) if download else read(raw, policy.body)
             finally:
                 raw.close()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -293,19 +241,21 @@ class HttpClient:
                 f"{call.name} was sent and got no whole answer ({type(error).__name__}); it may have been carried out"
             ) from error
         _log.debug("%s %s", call.name, raw.status_code)
-        headers = [(k, v) for k, v in raw.headers.multi_items() if k.lower() not in _OF_THE_WIRE]
-        return httpx.Response(raw.status_code, headers=headers, content=body, request=_without_token(request))
+        # Without the query and the headers it was sent with: either may hold a secret.
+        told = httpx.Request(call.method, call.url.copy_with(query=None))
+        return httpx.Response(raw.status_code, headers=_kept(raw.headers), content=body, request=told)
 
-    def _pause(self, state: tenacity.RetryCallState) -> float:
-        own = tenacity.wait_random_exponential(self._policy.first_wait, max=self._policy.widest_wait)(state)
+    def _pause(self, call: Call, state: tenacity.RetryCallState) -> float:
+        bound = self._policy.first_wait * 2.0 ** max(call.tries - 1, 0)
+        own = random.uniform(0, min(bound, self._policy.widest_wait))  # noqa: S311
         asked = _failure(state).error.retry_after
         # A vendor's "in 10 s" told to twenty callers must not bring all of them back at one instant.
         return asked + min(own, 0.1 * asked) if asked else own
 
-    def _is_over(self, call: _Call, state: tenacity.RetryCallState) -> bool:
+    def _is_over(self, call: Call, state: tenacity.RetryCallState) -> bool:
         asked = _failure(state).error.retry_after
         return (
-            state.attempt_number >= self._policy.attempts
+            call.tries >= self._policy.attempts
             or (asked is not None and asked > self._policy.longest_wait)
             or self._budget.clock() + state.upcoming_sleep > call.deadline
         )
@@ -341,30 +291,8 @@ def pages(
         link, params = (step, None) if isinstance(step, str) else (path, {**(query or {}), **step})
 
 
-@dataclass(slots=True)
-class _Call:
-    method: str
-    url: httpx.URL
-    headers: dict[str, str] = field(repr=False)
-    body: bytes | None = field(repr=False)
-    bucket: str
-    repeatable: bool
-    accept: Collection[int]
-    classify: Callable[[httpx.Response], SwitchyardError | None] | None
-    deadline: float
-    replayed: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.method} {template(self.url.path)}"
-
-    @property
-    def origin(self) -> str:
-        return f"{self.url.scheme}://{self.url.netloc.decode('ascii')}"
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _kept(headers: httpx.Headers) -> httpx.Headers:
+    return httpx.Headers([(k, v) for k, v in headers.multi_items() if k.lower() not in _OF_THE_WIRE])
 
 
 class _Again(Exception):  # a signal to the retry loop, which nobody else sees
@@ -388,7 +316,3 @@ def _sendable(token: str) -> str:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise AuthError("the token has characters that no header can carry; look for a line end after it")
     return token
-
-
-def _without_token(request: httpx.Request) -> httpx.Request:
-    return httpx.Request(request.method, request.url)

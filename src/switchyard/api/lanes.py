@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeAlias, TypeVar
 
@@ -92,7 +94,9 @@ class _Lanes(Generic[Result]):
             self._work.put(call)
             self.under_way += 1
             if len(self._threads) < self.under_way:
-                self._threads.append(threading.Thread(target=self._serve, name="lane", daemon=True))
+                # What the caller set for its calls holds in the lanes too.
+                serve = partial(copy_context().run, self._serve)
+                self._threads.append(threading.Thread(target=serve, name="lane", daemon=True))
                 self._threads[-1].start()
         return self.under_way > 0
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
-from switchyard.api.errors import AuthError
+from switchyard.api.errors import AuthError, ConfigError
 
 
 @runtime_checkable
@@ -69,3 +73,89 @@ class CachedToken:
         with self._lock:
             if token == self._token:
                 self._token = None
+
+
+class KeptSecret:
+    """A secret that its vendor may replace while it is in use: a refresh token that comes back rotated.
+
+    The newest stands in a file that its owner alone can read. The file is named by a hash of the configured secret, so
+    that signing in anew puts what was kept out of use; where it is lost, the configured one serves.
+
+    Args:
+        folder: where the file lies; made when it is first needed.
+        configured: the secret as it stands in the configuration.
+    """
+
+    def __init__(self, folder: Path, configured: str) -> None:
+        self._configured = configured
+        self._file = folder / f"kept-{hashlib.sha256(configured.encode()).hexdigest()[:16]}"
+
+    def __repr__(self) -> str:
+        return f"KeptSecret({str(self._file)!r})"
+
+    def read(self) -> str:
+        """The newest: the one kept last, else the configured one."""
+        try:
+            return self._file.read_text(encoding="utf-8") or self._configured
+        except FileNotFoundError:
+            return self._configured
+
+    def keep(self, new: str) -> None:
+        """Make a newer one durable. To be called before anything that came with it is used. Nothing to do for the same.
+
+        Raises:
+            OSError: it cannot be written; the one before is still kept.
+        """
+        if new == self.read():
+            return
+        folder = self._file.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        # mkstemp gives mode 0600 and a name that no other process writes to.
+        descriptor, name = tempfile.mkstemp(prefix=f"{self._file.name}.", dir=folder)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(new)
+                file.flush()
+                os.fsync(descriptor)
+            Path(name).replace(self._file)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _sync_folder(folder)
+
+    def forget(self) -> None:
+        """Go back to the configured one: the vendor refuses what was kept."""
+        self._file.unlink(missing_ok=True)
+
+
+def assertion(claims: Mapping[str, Any], private_key_pem: str, key_id: str | None = None) -> str:
+    """The claims as a JWT signed with RS256, as OAuth's JWT bearer grant wants it.
+
+    Args:
+        claims: `exp` and `iat` are whole seconds since the epoch.
+        private_key_pem: an RSA key in PEM (PKCS #8 or PKCS #1), without a passphrase.
+        key_id: the header's `kid`.
+
+    Raises:
+        ConfigError: the key is none.
+    """
+    import jwt  # whoever needs no assertion does not wait for cryptography
+
+    try:
+        return jwt.encode(
+            dict(claims), private_key_pem, algorithm="RS256", headers=None if key_id is None else {"kid": key_id}
+        )
+    except (jwt.InvalidKeyError, ValueError, TypeError):
+        # What cryptography says may quote the key.
+        raise ConfigError(
+            "the private key cannot sign: give an RSA key in PEM without a passphrase, with its line ends"
+        ) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name in the folder outlive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -83,9 +83,18 @@ def _schedules(answer: Answer) -> Found:
 
 def _budgets(answer: Answer) -> Found:
     for each in answer["budgets"]:
-        if each["left"] is None or each["left"] > each["daily"] * _SCARCE:
-            continue
         whose = ", ".join(each["connections"]) or each["account"]
+        if each["left"] is None:
+            continue
+        if each["left"] and each.get("runs_out_at"):
+            what = (
+                f"the account of {whose} has {each['left']:,} of {each['daily']:,} calls left today, and at this pace "
+            )
+            what += f"none from {each['runs_out_at']} on"
+            yield "warning", what, "backfills and syncs end first; let what is less needed run less often"
+            continue
+        if each["left"] > each["daily"] * _SCARCE:
+            continue
         what = f"the account of {whose} has {each['left']:,} of {each['daily']:,} calls left today"
         yield "note" if each["left"] else "warning", what, "what does not fit waits for the account's next day"
 

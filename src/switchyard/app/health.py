@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlmodel import Session, col, func, select
 
-from switchyard.api.connectors import Limits
-from switchyard.api.errors import ConfigError
 from switchyard.api.receiving import read_up_to
 from switchyard.app.control import FOLDER
 from switchyard.app.jobs import Job, jobs, last_done
@@ -175,36 +173,6 @@ def _depths(project: Project, session: Session) -> "dict[str, Depth]":
             inbox.close()
     finally:
         database.close()
-
-
-def budgets(project: Project, session: Session | None) -> list[Answer]:
-    """What the accounts were called today, and what is left of the day. An account is named by its connections."""
-    rows = session.exec(select(tables.AccountBudget)).all() if session else []
-    used_by = _accounts(project)
-    found = []
-    for row in rows:
-        connections, limits = used_by.get(row.account, ([], Limits()))
-        day = row.state.get("day")
-        calls = sum(row.state.get("used", {}).values())
-        left = None if limits.daily is None else max(limits.daily - calls - row.reserved, 0)
-        found.append(
-            {"account": row.account, "connections": connections, "day": day, "calls": calls}
-            | {"daily": limits.daily, "left": left}
-        )
-    return found
-
-
-def _accounts(project: Project) -> dict[str, tuple[list[str], Limits]]:
-    found: dict[str, tuple[list[str], Limits]] = {}
-    for name, connection in project.connections.items():
-        with suppress(ConfigError, IndexError):
-            family = project.registry.families(connection.connector)[0]
-            spec = project.registry.connectors[connection.connector, family].spec
-            config = project.config(name)
-            limits = spec.limits(config) if spec.limits else Limits()
-            account = spec.account(config) if spec.account else name
-            found.setdefault(account, ([], limits))[0].append(name)
-    return found
 
 
 def instant(value: datetime | None) -> str | None:

@@ -8,7 +8,7 @@ from sqlmodel import Session, col, func, select
 
 from switchyard.app.project import Project, is_pulled
 from switchyard.config.schedule import Schedule
-from switchyard.store.tables import Audience, Proof, Run
+from switchyard.store.tables import FEED, Audience, Proof, Run
 
 SYNC, PROVE = "sync", "prove"
 _SOURCES = Schedule(every=timedelta(minutes=15))
@@ -51,4 +51,12 @@ def last_done(session: Session, job: Job) -> datetime | None:
         begun = select(Run.started_at).where(Run.kind == "sync", Run.name == job.name)
         return session.exec(begun.order_by(col(Run.id).desc()).limit(1)).first()
     read = select(func.max(Proof.read_at)).join(Audience, col(Audience.id) == col(Proof.audience_id))
-    return session.exec(read.where(Audience.name == job.name)).one()
+    proven = session.exec(read.where(Audience.name == job.name)).one()
+    return proven or _told(session, job.name)
+
+
+def _told(session: Session, audience: str) -> datetime | None:
+    """When a delivery began last to a sink that keeps no list, and has no proof."""
+    begun = select(Run.started_at).join(Audience, col(Audience.name) == col(Run.name))
+    begun = begun.where(Run.kind == "deliver", Run.name == audience, Audience.list_id == FEED)
+    return session.exec(begun.order_by(col(Run.id).desc()).limit(1)).first()

@@ -10,7 +10,7 @@ from sqlalchemy import inspect, make_url, text
 from sqlmodel import Session, col, func, select
 
 from switchyard.api.errors import ConfigError
-from switchyard.app import health
+from switchyard.app import forecast, health
 from switchyard.app.attention import attention
 from switchyard.app.health import Following, instant
 from switchyard.app.project import Project
@@ -51,7 +51,7 @@ def status(project: Project, following: Following | None = None) -> Answer:
             "quarantine": _quarantine(session),
             "segments": _segments(project, session),
             "audiences": _audiences(project, session),
-            "budgets": health.budgets(project, session),
+            "budgets": forecast.budgets(project, session, following),
             "interrupted": [_run(run) for run in last.values() if run.state == runs.INTERRUPTED],
         }
     return {"attention": attention(answer)} | answer

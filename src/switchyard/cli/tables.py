@@ -22,6 +22,8 @@ _DELIVERY = (
 _PROOF = ("wanted", "held", "missing", "extra", "settling", "rejected", "read_at", "age")
 _RARE = ("settling", "waiting")
 """Counts that are shown only where they are not 0."""
+_URGENCY = ("delivery", "read_back", "sync", "backfill")
+"""What calls are for, the most urgent first, as `switchyard.api.priorities` names it."""
 
 
 def passed(to: Console, answer: Answer) -> None:
@@ -70,8 +72,9 @@ def stands(to: Console, answer: Answer) -> None:
     if answer["quarantine"]:
         table(to, "Quarantine", ("connection", "stream", "code", "waiting"), answer["quarantine"])
     if answer["budgets"]:
-        rows = [each | {"of": each["connections"] or each["account"]} for each in answer["budgets"]]
-        table(to, "Calls today", ("of", "day", "calls", "daily", "left"), rows)
+        rows = [each | {"of": each["connections"] or each["account"]} | each["kinds"] for each in answer["budgets"]]
+        kinds = [name for name in _URGENCY if any(name in each["kinds"] for each in rows)]
+        table(to, "Calls today", ("of", "day", "calls", *kinds, "daily", "left", "needs", "runs_out_at"), rows)
     if answer["interrupted"]:
         kept = ("kind", "name", "started_at", "read", "mapped")
         table(to, "Cut off; the next run goes on from there", kept, answer["interrupted"])

@@ -93,7 +93,8 @@ class Subject(SQLModel, table=True):
     any id that ever was a profile's is found here and leads to the profile it is part of now. Most profiles are one
     subject with the same id: the index holds the others only.
 
-    `attributes` is JSON: name → [value, microseconds at which the source said it].
+    `attributes` is JSON: name → [value, microseconds at which the source said it]. `is_gone`: its record was deleted at
+    the source.
     """
 
     __table_args__ = (
@@ -110,6 +111,7 @@ class Subject(SQLModel, table=True):
     key: str
     profile_id: int | None = Field(default=None, sa_type=BigInteger)
     attributes: str | None = None
+    is_gone: bool = False
 
 
 class Identifier(SQLModel, table=True):
@@ -261,6 +263,10 @@ class SegmentVersion(SQLModel, table=True):
     published_at: NaiveDatetime | None = None
 
 
+FEED = "feed"
+"""The id of the list that there is not: that of a sink which is told of changes."""
+
+
 class Audience(SQLModel, table=True):
     """The list of an audience: its id and name at the vendor, and the name under which the audience asked for it."""
 
@@ -303,6 +309,26 @@ class AudienceRemoval(SQLModel, table=True):
     removed_us: int = Field(sa_type=BigInteger)
 
 
+class AudienceChange(SQLModel, table=True):
+    """What a sink that keeps no list was told last of one person of one audience, or is to be told, word for word.
+
+    `id`, `kind`, `key`, `decided_us`: as in `switchyard.api.Change`; `fields`: its fields as JSON; `digest`: of these
+    fields. `state` is one of `switchyard.activation.changes`. A person whose leaving was told has no row.
+    """
+
+    __tablename__ = "audience_change"
+    __table_args__: ClassVar[Any] = {"sqlite_with_rowid": False}
+    audience_id: int = Field(primary_key=True, foreign_key="audience.id")
+    profile_id: int = _big(primary_key=True)
+    id: str
+    kind: str
+    key: str
+    fields: str
+    digest: str
+    decided_us: int = Field(sa_type=BigInteger)
+    state: str
+
+
 class Outbox(SQLModel, table=True):
     """Changes that were handed to a sink at once; the members they concern are in state "sent" or "accepted".
 
@@ -340,14 +366,12 @@ class Proof(SQLModel, table=True):
 
 
 class AccountBudget(SQLModel, table=True):
-    """What of an account's quota is used, so that a restart does not forget it.
-
-    `reserved` calls beyond `state` may have been made by a process that did not end in order.
+    """What of an account's quota is used and by whom it is held, so that neither a restart forgets it nor a second
+    process exceeds it. `state` is written by `app.shares`.
     """
 
     __tablename__ = "account_budget"
     account: str = Field(primary_key=True)
-    reserved: int = 0
     state: Any = Field(sa_column=Column(JSON, nullable=False))
 
 

@@ -1,8 +1,7 @@
-import json
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchyard.api import ConfigError, Limits, QuotaExhausted, TransientError, Window
-from switchyard.api.http import Budget
+from switchyard.api.http import Budget, concurrently
+from switchyard.api.priorities import Priority, priority
 
 
 class Clock:
@@ -53,7 +53,7 @@ windows = st.lists(st.builds(Window, st.integers(1, 5), st.sampled_from([0.5, 1.
 
 
 @given(windows, st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.7]), st.sampled_from([0.0, 0.2, 4.0])), max_size=40))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_window_ever_holds_too_many_calls_wherever_in_a_call_the_vendor_counts_it(
     several: Sequence[Window], steps: Sequence[tuple[float, float]]
 ) -> None:
@@ -219,50 +219,81 @@ def test_a_failed_call_gives_its_place_back_and_counts() -> None:
     assert call(account, clock) == about(1010)
 
 
-def restarted(state: Mapping[str, object], limits: Limits, clock: Clock) -> Budget:
-    account = budget(limits, clock)
-    account.restore(json.loads(json.dumps(state)))
-    return account
+def in_queue(account: Budget, kinds: Sequence[Priority]) -> list[Priority]:
+    """The order in which calls that all wait for one place are begun; they come in the order given."""
+    begun: list[Priority] = []
+    queued = threading.Semaphore(0)
+
+    def work(kind: Priority) -> None:
+        with priority(kind):
+            queued.release()
+            with account.acquire():
+                begun.append(kind)
+
+    with account.acquire():
+        # Whoever came first watches the clock, whatever its kind.
+        threads = [threading.Thread(target=work, args=(kind,)) for kind in kinds]
+        for number, thread in enumerate(threads):
+            thread.start()
+            assert queued.acquire(timeout=10)
+            until = time.monotonic() + 10
+            while account._turns["default"].waiting < number + 1 and time.monotonic() < until:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join(10)
+    return begun
 
 
-def test_a_restart_forgets_no_call() -> None:
-    limits = Limits(windows={"default": [Window(2, 10.0)]}, daily=4)
+URGENT, READ_BACK, SYNC, BACKFILL = Priority
+
+
+def test_the_more_urgent_goes_first_also_before_whoever_already_watches_the_clock() -> None:
+    account = Budget(Limits(concurrency=1))
+    assert in_queue(account, [BACKFILL, SYNC, URGENT, READ_BACK, URGENT]) == [URGENT, URGENT, READ_BACK, SYNC, BACKFILL]
+
+
+def test_one_turn_in_ten_goes_to_whoever_has_waited_longest() -> None:
+    order = in_queue(Budget(Limits(concurrency=1)), [BACKFILL, *[URGENT] * 25, BACKFILL])
+    assert order.index(BACKFILL) < 10
+    assert order[-1] is BACKFILL
+
+
+def test_lanes_inherit_what_their_calls_are_for() -> None:
+    account = Budget(Limits(daily=100))
+    with priority(SYNC) as calls:
+        list(concurrently([lambda: account.acquire().__enter__()] * 5, 3))
+    assert account.kinds == {"sync": 5}
+    assert calls.made == 5
+
+
+@pytest.mark.parametrize(("kind", "allowed"), [(BACKFILL, 75), (SYNC, 90), (READ_BACK, 100), (URGENT, 100)])
+def test_the_last_part_of_the_day_is_kept_for_what_is_more_urgent(kind: Priority, allowed: int) -> None:
     clock = Clock()
-    before = budget(limits, clock)
-    call(before, clock)
-    call(before, clock, 1.0)
-    later = Clock()
-    later.sleep(4.0)  # another process: its monotonic clock says something else, the wall clock goes on
-    later._now = 7.0
-    after = restarted(before.state(), limits, later)
-    assert [call(after, later), call(after, later)] == about([13.0, 14.0])
-    with pytest.raises(QuotaExhausted):
-        call(after, later)
+    account = budget(Limits(daily=100), clock)
+    with priority(kind):
+        assert account.left() == allowed
+        for _ in range(allowed):
+            call(account, clock)
+        with pytest.raises(QuotaExhausted, match="used up" if allowed == 100 else "kept for what is more urgent"):
+            call(account, clock)
+    assert account.left() == 100 - allowed
 
 
-def test_a_call_under_way_when_the_state_is_taken_counts() -> None:
-    limits = Limits(windows={"default": [Window(1, 10.0)]})
+def test_what_is_kept_is_a_setting() -> None:
+    account = Budget(Limits(daily=100), kept={SYNC: 0.5})
+    assert account.left(SYNC) == 50
+    assert account.left(BACKFILL) == 100
+
+
+def test_the_vendors_count_takes_in_what_others_called_and_never_widens_a_limit() -> None:
     clock = Clock()
-    before = budget(limits, clock)
-    with before.acquire():
-        state = before.state()
-    assert call(restarted(state, limits, clock), clock) == about(1010)
-
-
-def test_a_restart_keeps_penalties_and_the_vendors_refusal() -> None:
-    clock = Clock()
-    before = budget(Limits(), clock)
-    before.penalise("default", 5)
-    assert call(restarted(before.state(), Limits(), clock), clock) == 1005
-    before.exhaust(datetime(2026, 3, 11))
-    with pytest.raises(QuotaExhausted):
-        call(restarted(before.state(), Limits(), clock), clock)
-
-
-def test_a_wall_clock_set_back_makes_waits_no_longer_than_a_window() -> None:
-    limits = Limits(windows={"default": [Window(1, 10.0)]})
-    clock = Clock()
-    before = budget(limits, clock)
-    call(before, clock)
-    earlier = Clock(datetime(2026, 3, 10, 9, tzinfo=UTC))
-    assert call(restarted(before.state(), limits, earlier), earlier) == about(1010)
+    account = budget(Limits(daily=100), clock)
+    call(account, clock)
+    account.observed(41, 5_000)
+    assert account.left() == 59
+    call(account, clock)
+    assert account.left() == 58
+    account.observed(42, 50)
+    assert account.left() == 8
+    account.observed(0, 5_000)  # a count that lags behind
+    assert account.left() == 98

@@ -326,5 +326,5 @@ def test_packed_ids_are_ascending_and_unique(ids: list[int]) -> None:
 
 def test_budget_states_are_json_on_both_sides(session: Session) -> None:
     state = '{"used": 3, "name": "\\u0000"}'
-    bulk.insert(session, AccountBudget, pa.table({"account": ["a"], "reserved": [0], "state": [state]}))
+    bulk.insert(session, AccountBudget, pa.table({"account": ["a"], "state": [state]}))
     assert session.get_one(AccountBudget, "a").state == {"used": 3, "name": "\0"}

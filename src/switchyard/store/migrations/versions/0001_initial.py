@@ -13,7 +13,6 @@ def upgrade() -> None:
     op.create_table(
         "account_budget",
         sa.Column("account", sa.String(), nullable=False),
-        sa.Column("reserved", sa.Integer(), nullable=False),
         sa.Column("state", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("account"),
     )
@@ -187,6 +186,24 @@ def upgrade() -> None:
         sa.UniqueConstraint("connection", "name"),
     )
     op.create_table(
+        "audience_change",
+        sa.Column("audience_id", sa.Integer(), nullable=False),
+        sa.Column("profile_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("fields", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("decided_us", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["audience_id"],
+            ["audience.id"],
+        ),
+        sa.PrimaryKeyConstraint("audience_id", "profile_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "audience_member",
         sa.Column("audience_id", sa.Integer(), nullable=False),
         sa.Column("profile_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -358,6 +375,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("profile_id", sa.BigInteger(), nullable=True),
         sa.Column("attributes", sa.String(), nullable=True),
+        sa.Column("is_gone", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["stream_id"],
             ["stream.id"],
