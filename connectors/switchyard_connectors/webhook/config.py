@@ -1,13 +1,17 @@
-"""What a user can say about a webhook: how it is signed, what names a delivery, what a record is."""
+"""What a user can say about a webhook: of one that is received how it is signed, what names a delivery, what a record
+is; of one that is sent where to.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import httpx
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from switchyard.api import ConnectorConfig
-from switchyard_connectors.webhook.keys import symmetric, verifying
+from switchyard.api import ConfigError, ConnectorConfig
+from switchyard.api.transport import names_internal
+from switchyard_connectors.webhook.keys import signing, symmetric, verifying
 
 Scheme = Literal[
     "standard_webhooks",
@@ -30,8 +34,64 @@ _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "
 _HUBSPOT_RECORD = ("/subscriptionId", "/objectId", "/propertyName", "/occurredAt")
 
 
+class Sending(ConnectorConfig):
+    """One endpoint that is told of changes.
+
+    Args:
+        url: where each change is posted. It may itself be a secret, and is never shown beyond its host.
+        secrets: one, or several while one replaces another: every message is signed by all. `whsec_…` signs as `v1`,
+            `whsk_…` (ed25519) as `v1a`.
+        timeout: seconds that the endpoint has to answer.
+        internal_hosts: hosts inside this network that may be called, as `url` spells them; no other inner address is.
+        concurrency: messages under way at once.
+        resume: any text. Changing it, or `url`, or the secrets, has a disabled endpoint called again at once.
+    """
+
+    url: Annotated[str, StringConstraints(max_length=2_000)] = Field(repr=False)
+    secrets: tuple[SecretStr, ...] = Field(min_length=1, repr=False)
+    timeout: float = Field(default=20, ge=15, le=30)
+    internal_hosts: tuple[str, ...] = ()
+    concurrency: int = Field(default=5, ge=1, le=50)
+    resume: str = ""
+
+    @field_validator("secrets", "internal_hosts", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return _several(value)
+
+    @model_validator(mode="after")
+    def _good_secrets(self) -> Sending:
+        for secret in self.secrets:
+            _ = signing(secret.get_secret_value())
+        return self
+
+    @model_validator(mode="after")
+    def _good_url(self) -> Sending:
+        try:
+            url = httpx.URL(self.url)
+        except httpx.InvalidURL:
+            url = httpx.URL()
+        if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.fragment:
+            raise ValueError("url: write it as https://partner.example/path")
+        if not self.is_internal and names_internal(url.host):
+            raise ValueError(f"url: {url.host} is inside this network; if that is meant, name it in internal_hosts")
+        if not self.is_internal and url.scheme != "https":
+            raise ValueError("url: only hosts named in internal_hosts may be called without https")
+        return self
+
+    @property
+    def host(self) -> str:
+        """Whom the endpoint belongs to."""
+        return httpx.URL(self.url).host
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether the endpoint may be inside this network."""
+        return self.host in self.internal_hosts
+
+
 class WebhookConfig(ConnectorConfig):
-    """One sender.
+    """One sender (`scheme`, `secrets` and what follows), one endpoint (`send`), or both.
 
     Args:
         scheme: how the sender proves who it is.
@@ -45,10 +105,11 @@ class WebhookConfig(ConnectorConfig):
             other names. Without it a record is named by its delivery and its place therein.
         keep_headers: further headers to keep.
         max_bytes: a larger body is refused.
+        send: where changes of people in a segment are sent.
     """
 
-    scheme: Scheme
-    secrets: tuple[SecretStr, ...] = Field(min_length=1, repr=False)
+    scheme: Scheme | None = None
+    secrets: tuple[SecretStr, ...] = Field(default=(), repr=False)
     header: Header = "x-webhook-secret"
     tolerance: float = Field(default=300, gt=0, le=86_400)
     delivery_id: Header | Pointer | None = None
@@ -56,11 +117,21 @@ class WebhookConfig(ConnectorConfig):
     record_id: tuple[Pointer, ...] = ()
     keep_headers: tuple[Header, ...] = ()
     max_bytes: int = Field(default=1_000_000, gt=0, le=25_000_000)
+    send: Sending | None = None
 
     @field_validator("secrets", "record_id", "keep_headers", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, str | SecretStr) else value
+        return _several(value)
+
+    @model_validator(mode="after")
+    def _receives_or_sends(self) -> WebhookConfig:
+        receiving = self.model_fields_set - {"send"}
+        if self.scheme is None and (receiving or self.send is None):
+            raise ValueError("scheme: say how the sender proves who it is; or `send` alone, to send and not receive")
+        if self.scheme is not None and not self.secrets:
+            raise ValueError("secrets: at least one is needed; without a secret anybody could post")
+        return self
 
     @model_validator(mode="after")
     def _good_secrets(self) -> WebhookConfig:
@@ -87,11 +158,30 @@ class WebhookConfig(ConnectorConfig):
         return self
 
     @property
+    def sender(self) -> Scheme:
+        """The scheme of a webhook that is received.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if self.scheme is None:
+            raise ConfigError("this connection only sends; to receive, give it a `scheme` and `secrets`")
+        return self.scheme
+
+    @property
     def records_at(self) -> str | None:
         """`records`, or what the scheme says."""
-        return "" if self.records is None and self.scheme.startswith("hubspot") else self.records
+        return "" if self.records is None and self._is_hubspots else self.records
 
     @property
     def named_by(self) -> tuple[str, ...]:
         """`record_id`, or what the scheme says: HubSpot sends an event again in another batch, counted on."""
-        return _HUBSPOT_RECORD if not self.record_id and self.scheme.startswith("hubspot") else self.record_id
+        return _HUBSPOT_RECORD if not self.record_id and self._is_hubspots else self.record_id
+
+    @property
+    def _is_hubspots(self) -> bool:
+        return self.scheme is not None and self.scheme.startswith("hubspot")
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str | SecretStr) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 from collections.abc import Callable
 
 
@@ -59,3 +60,23 @@ def verifying(secret: str) -> Callable[[bytes, bytes], bool]:
         return True
 
     return verified
+
+
+def signing(secret: str) -> Callable[[bytes], str]:
+    """The signature of a message, as it stands in the header `webhook-signature`: `v1,…` of `whsec_…`, an HMAC-SHA256;
+    `v1a,…` of `whsk_…`, ed25519 (standardwebhooks.com, specification 1.0).
+
+    Raises:
+        ValueError: it is no such key.
+    """
+    if not secret.startswith("whsk_"):
+        key = symmetric(secret)
+        return lambda message: f"v1,{base64.b64encode(hmac.digest(key, message, 'sha256')).decode()}"
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    try:
+        # The seed, and in some libraries' spelling the public key behind it.
+        private = Ed25519PrivateKey.from_private_bytes(unpadded(secret.removeprefix("whsk_"))[:32])
+    except (binascii.Error, ValueError):
+        raise ValueError("secrets: one that begins with `whsk_` is not base64 of an ed25519 key") from None
+    return lambda message: f"v1a,{base64.b64encode(private.sign(message)).decode()}"

@@ -16,7 +16,7 @@ class WebhookReceiver:
 
     def __init__(self, config: WebhookConfig) -> None:
         self._config = config
-        self._customs = CUSTOMS[config.scheme]
+        self._customs = CUSTOMS[config.sender]
         self._named = config.delivery_id if config.delivery_id is not None else self._customs.delivery
         self._why_not = checking(config)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -10,10 +11,12 @@ from sqlmodel import Session, select
 
 from switchyard.activation import members, outbox
 from switchyard.activation.exchange import Exchange
+from switchyard.activation.feed import Feed
 from switchyard.activation.ledger import Ledger
 from switchyard.activation.members import PLACED
 from switchyard.activation.report import Report, Standing
 from switchyard.activation.task import NO_CONSENT, Consent, Route, Task
+from switchyard.activation.telling import UNREAD, assume, foreseen, is_assumed, tell
 from switchyard.activation.wanted import Difference, difference
 from switchyard.api.connectors import Lagging
 from switchyard.api.errors import ConfigError, ListGone
@@ -56,7 +59,9 @@ class Delivery:
         removed = len(wanted.remove) if passes else 0
         after = placed + len(wanted.add) - removed
         minimum = route.allowance.minimum(len(wanted.upsert), len(wanted.add), removed, after)
-        notes = ["an earlier delivery was cut off; the list is read back before anything is sent"] if died else []
+        notes = list(foreseen(route, row, len(wanted.add), died=bool(died)))
+        if is_assumed(route, row):
+            wanted, placed = replace(wanted, upsert=(), add=()), len(wanted.add)
         left = route.account.left()
         if left is not None and minimum is not None and minimum > left:
             notes.append(f"today's quota leaves {left:,} calls; a part waits until {route.account.until():%H:%M} UTC")
@@ -74,6 +79,7 @@ class Delivery:
             blocked=len(wanted.remove) - removed,
             minimum=minimum,
             notes=[*notes, *(_renamed(route, row, row.list_name) if row and not consent.new_list else ())],
+            is_list=not isinstance(route.sink, Feed),
         )
 
     def skipped(self, audience: Audience) -> dict[int, str]:
@@ -82,18 +88,25 @@ class Delivery:
         return dict(difference(self._working.connection, audience, nobody, self._working.columns()).skipped)
 
     def run(self, run_id: int, route: Route, consent: Consent = NO_CONSENT) -> Report:
-        """Make the list the segment, and prove it.
+        """Make the list the segment, and prove it. A sink that keeps no list is told what changed, and proves nothing.
 
         What today's quota does not cover waits: the report says for how many people and until when.
 
         Raises:
+            ConfigError: a new list is wanted of a sink that keeps none.
             ListGone: the list was deleted; it is not made anew without consent.
             QuotaExhausted: the list has to be read back first, and the quota does not cover that.
             AuthError, TransientError, PermanentError: from the sink. What it confirmed before is kept; what was under
                 way is settled by the next run, by reading the list back before anything is sent.
         """
+        if consent.new_list:
+            _require_list(route)
         with _explained(route):
             task = self._begun(run_id, route, consent)
+            if isinstance(route.sink, Feed):
+                with task.until_quota_ends():
+                    tell(task, route.sink, self._look_again)
+                return task.report()
             if task.exchange.unfinished:
                 self._settle(task)
             with task.until_quota_ends():
@@ -122,9 +135,10 @@ class Delivery:
         """Read the list back and compare, without a change. `blocked` are removals that a delivery would not make.
 
         Raises:
-            ConfigError: the audience was never delivered.
+            ConfigError: the audience was never delivered, or its sink keeps no list.
             ListGone, QuotaExhausted, AuthError, TransientError, PermanentError: as `run`.
         """
+        _require_list(route)
         with self._database.read() as session:
             row = members.known_audience(session, route.name, route.audience.connection)
         if row is None or row.list_id is None:
@@ -152,13 +166,19 @@ class Delivery:
 
     def _begun(self, run_id: int, route: Route, consent: Consent) -> Task:
         calls = route.account.calls()
+        feed = route.sink if isinstance(route.sink, Feed) else None
         with self._database.write() as session:
-            row = members.audience(session, route.name, route.audience.connection)
+            row = members.audience(session, route.name, route.audience.connection, feed=feed is not None)
             audience_id, known = row.id or 0, row.list_id
+            if feed is not None:
+                feed.open(session, audience_id, run_id)
             held = members.held(session, audience_id)
             session.expunge(row)
         # The vendor's windows begin with the first call: what takes a while without any comes before it.
         wanted = self._difference(route, held)
+        if is_assumed(route, row):
+            held = assume(self._database, row, route, wanted, self._clock())
+            wanted = self._difference(route, held)
         ref = self._ensured(route, row, consent)
         with self._database.read() as session:
             removals, unfinished = members.removals(session, audience_id), outbox.unfinished(session, audience_id)
@@ -171,7 +191,8 @@ class Delivery:
             self._database, route.sink, ref, audience_id, run_id, ledger, unfinished, self._clock, self._sleep
         )
         ledger.wanted = wanted.digests.keys()
-        return Task(route, exchange, wanted, consent, _renamed(route, row, ref.name), calls)
+        notes = _renamed(route, row, ref.name) if feed is None else [UNREAD]
+        return Task(route, exchange, wanted, consent, notes, calls)
 
     def _difference(self, route: Route, held: pa.Table) -> Difference:
         return difference(self._working.connection, route.audience, held, self._working.columns())
@@ -203,6 +224,10 @@ class Delivery:
         if task.exchange.finish_jobs():
             task.route.allowance.require_reading(task.placed)
             task.exchange.read_back()
+        self._look_again(task)
+
+    def _look_again(self, task: Task) -> None:
+        """Compare anew, by what the ledger has learnt."""
         task.wanted = self._difference(task.route, task.ledger.table())
         task.ledger.wanted = task.wanted.digests.keys()
 
@@ -214,6 +239,15 @@ class Delivery:
             row = tables.Proof(audience_id=task.exchange.audience_id, run_id=task.exchange.run_id, **values)
             session.add(row)
         return report
+
+
+def _require_list(route: Route) -> None:
+    """Raises ConfigError where there is none: the sink is told of changes."""
+    if isinstance(route.sink, Feed):
+        raise ConfigError(
+            f"the sink of audience '{route.name}' is told of changes and keeps no list; there is nothing to read back "
+            "or to recreate"
+        )
 
 
 @contextmanager

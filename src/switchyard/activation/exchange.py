@@ -10,10 +10,12 @@ from sqlmodel import Session
 
 from switchyard.activation import members, outbox
 from switchyard.activation.allowance import Parts
+from switchyard.activation.feed import Feed
 from switchyard.activation.ledger import Ledger
 from switchyard.activation.members import ACCEPTED, SENT, microseconds
 from switchyard.api.connectors import ListSink, Pollable
 from switchyard.api.errors import ListGone, PermanentError, TransientError
+from switchyard.api.priorities import Priority, priority
 from switchyard.api.records import Cursor
 from switchyard.api.sinks import ListChanges, ListReceipt, ListRef
 from switchyard.store.database import Database
@@ -83,11 +85,14 @@ class Exchange:
         with self.database.write() as session:
             self._keep(session)
             id = outbox.begun(session, self.audience_id, self.run_id, parts, digests, self.unfinished)
+            if isinstance(self.sink, Feed):
+                self.sink.begin(session)
         # The same changes once more are a repair, and no repetition.
         self.unfinished = ()
         self.sent = tuple(old + new for old, new in zip(self.sent, parts.sizes, strict=True))  # type: ignore[assignment]
         tickets: list[str] = []
-        with _closing(self.sink.apply(self.ref, ListChanges(id, *parts))) as receipts:
+        changes = ListChanges(id, *parts)
+        with priority(Priority.DELIVERY), _closing(self.sink.apply(self.ref, changes)) as receipts:
             for receipt in receipts:
                 tickets += [receipt.ticket] if receipt.ticket else []
                 self._take(receipt, id, tickets)
@@ -102,7 +107,7 @@ class Exchange:
         begun = self.clock()
         remote: set[str] = set()
         cursor: Cursor = None
-        with _closing(self.sink.members(self.ref, cursor)) as pages:
+        with priority(Priority.READ_BACK), _closing(self.sink.members(self.ref, cursor)) as pages:
             for page in pages:
                 remote.update(str(record["remote_id"]) for record in page.records)
         self.ledger.observe(remote, microseconds(begun))
@@ -147,7 +152,7 @@ class Exchange:
         place = tickets.index(ticket)
         following: str | None = None
         try:
-            with _closing(sink.poll(self.ref, ticket)) as receipts:
+            with priority(Priority.DELIVERY), _closing(sink.poll(self.ref, ticket)) as receipts:
                 for receipt in receipts:
                     following = receipt.ticket
                     self._take(receipt, id, tickets)
@@ -177,7 +182,9 @@ class Exchange:
                 outbox.ended(session, id, outbox.DONE)
 
     def _keep(self, session: Session) -> None:
-        """Write what the ledger learnt."""
+        """Write what the ledger learnt, and what a sink that keeps no list is known to be told."""
+        if isinstance(self.sink, Feed):
+            self.sink.keep(session)
         news = self.ledger.news()
         members.put(session, self.audience_id, news.rows)
         if news.seen_us is not None:

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, delete, select, update
 
 from switchyard.activation import outbox
 from switchyard.store import bulk
-from switchyard.store.tables import Audience, AudienceMember, AudienceRemoval
+from switchyard.store.tables import FEED, Audience, AudienceChange, AudienceMember, AudienceRemoval
 
 Key = TypeVar("Key")
 
@@ -45,14 +45,19 @@ def known_audience(session: Session, name: str, connection: str) -> Audience | N
     return session.exec(query).first()
 
 
-def audience(session: Session, name: str, connection: str) -> Audience:
-    """The audience's row, made where it is new. In a writing transaction."""
+def audience(session: Session, name: str, connection: str, *, feed: bool = False) -> Audience:
+    """The audience's row, made where it is new. In a writing transaction.
+
+    Args:
+        feed: whether its sink is told of changes and keeps no list.
+    """
     row = session.exec(select(Audience).where(Audience.name == name)).first()
     if row is None:
         row = Audience(name=name, connection=connection)
-    elif row.connection != connection:
+    elif row.connection != connection or (row.list_id is not None and (row.list_id == FEED) != feed):
         # Another connection is another list: what the old one confirmed says nothing of it.
         session.exec(delete(AudienceMember).where(col(AudienceMember.audience_id) == row.id))
+        session.exec(delete(AudienceChange).where(col(AudienceChange.audience_id) == row.id))
         leave_list(session, row)
         row.connection, row.list_id, row.list_name, row.asked_name = connection, None, None, None
     session.add(row)
@@ -81,7 +86,7 @@ def removals(session: Session, audience_id: int) -> dict[str, int]:
 
 def put(session: Session, audience_id: int, rows: pa.Table) -> None:
     """Write members; the columns are those of `SCHEMA`."""
-    bulk.upsert(session, AudienceMember, _of(audience_id, rows), ["audience_id", "profile_id"])
+    bulk.upsert(session, AudienceMember, of_audience(audience_id, rows), ["audience_id", "profile_id"])
 
 
 def see(session: Session, audience_id: int, at: int) -> None:
@@ -93,20 +98,20 @@ def see(session: Session, audience_id: int, at: int) -> None:
 def forget(session: Session, audience_id: int, profiles: Collection[int]) -> None:
     """Delete members: confirmed to be off the list, or never on it."""
     key = AudienceMember.profile_id
-    for some in _slices(profiles):
+    for some in slices(profiles):
         session.exec(delete(AudienceMember).where(col(AudienceMember.audience_id) == audience_id, col(key).in_(some)))
 
 
 def put_removals(session: Session, audience_id: int, removed: dict[str, int]) -> None:
     rows = pa.table({"remote_id": list(removed), "removed_us": list(removed.values())})
     if removed:
-        bulk.upsert(session, AudienceRemoval, _of(audience_id, rows), ["audience_id", "remote_id"])
+        bulk.upsert(session, AudienceRemoval, of_audience(audience_id, rows), ["audience_id", "remote_id"])
 
 
 def forget_removals(session: Session, audience_id: int, remote_ids: Collection[str]) -> None:
     """Delete removals that are done: nobody has to wait for them any more."""
     key = AudienceRemoval.remote_id
-    for some in _slices(remote_ids):
+    for some in slices(remote_ids):
         session.exec(delete(AudienceRemoval).where(col(AudienceRemoval.audience_id) == audience_id, col(key).in_(some)))
 
 
@@ -116,11 +121,13 @@ def microseconds(instant: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _of(audience_id: int, rows: pa.Table) -> pa.Table:
+def of_audience(audience_id: int, rows: pa.Table) -> pa.Table:
+    """The rows with the audience's id."""
     return rows.append_column("audience_id", pa.repeat(pa.scalar(audience_id, pa.int64()), rows.num_rows))
 
 
-def _slices(keys: Collection[Key]) -> list[list[Key]]:
+def slices(keys: Collection[Key]) -> list[list[Key]]:
+    """The keys, as many at a time as one statement takes."""
     # SQLite takes so many parameters at most, and PostgreSQL plans long lists slowly.
     listed = list(keys)
     return [listed[start : start + 500] for start in range(0, len(listed), 500)]

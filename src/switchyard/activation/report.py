@@ -25,9 +25,10 @@ class Report:
         upserted, added, removed: what the vendor confirmed; on a dry run, what would be asked of it.
         blocked: removals that the guard holds back until a person confirms them.
         waiting: people whose change has to wait until `waits_until`, when the account's quota begins anew. Where only
-            the instant is set, the read-back waits.
+            the instant is set, the read-back waits; where only the people are, the sink did not take their changes now.
         calls: spent on the account; `minimum` would have sufficed (None where the sink cannot tell).
         read_at: when the read-back began, None where there was none.
+        is_list: False of a sink that is told of changes: there is nothing to read back.
     """
 
     audience: str
@@ -50,10 +51,13 @@ class Report:
     read_at: datetime | None = None
     waits_until: datetime | None = None
     notes: Sequence[str] = ()
+    is_list: bool = True
 
     @property
-    def exact(self) -> bool:
-        """Whether the list was seen to be its segment."""
+    def exact(self) -> bool | None:
+        """Whether the list was seen to be its segment; None where nobody can know."""
+        if not self.is_list:
+            return None
         return self.read_at is not None and not (self.missing or self.extra or self.settling or self.blocked)
 
 

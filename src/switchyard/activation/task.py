@@ -7,6 +7,7 @@ from datetime import datetime
 
 from switchyard.activation.allowance import Account, Allowance, Parts
 from switchyard.activation.exchange import Exchange
+from switchyard.activation.feed import Feed
 from switchyard.activation.ledger import STRANGER, Ledger
 from switchyard.activation.members import PLACED, SENT, microseconds
 from switchyard.activation.report import Report, Standing, compare
@@ -80,7 +81,8 @@ class Task:
 
     def difference(self) -> Parts:
         """The changes that the guard lets pass and today's quota covers; the rest is counted."""
-        remove = self._guarded(self.wanted.remove, self.placed)
+        # A share of what the list held before anybody was taken off.
+        remove = self._guarded(self.wanted.remove, self.placed + self.exchange.removed)
         self.blocked = len(self.wanted.remove) - len(remove)
         parts = Parts(self.wanted.upsert, self.wanted.add, remove)
         allowance = self.route.allowance
@@ -140,6 +142,7 @@ class Task:
             minimum=self.route.allowance.minimum(*self.exchange.sent, held),
             waits_until=self.waits_until,
             notes=self.notes,
+            is_list=not isinstance(self.route.sink, Feed),
         )
         if standing is None:
             return report

@@ -61,7 +61,7 @@ def difference(
     Raises:
         ConfigError: a field of the audience is no attribute, trait or kind of identifier.
     """
-    fields = {audience.key: audience.fields.get(audience.key, audience.key)} | audience.fields
+    fields = audience.shown
     for vendor, name in fields.items():
         if name not in columns:
             known = ", ".join(sorted(columns)) or "none yet"

@@ -9,13 +9,14 @@ from sqlmodel import Session, col, func, select
 from switchyard.activation.members import PLACED
 from switchyard.activation.report import Report
 from switchyard.activation.task import Consent, Route
-from switchyard.api.errors import ConfigError, QuotaExhausted, SwitchyardError
+from switchyard.api.connectors import SinkSpec
+from switchyard.api.errors import ConfigError, QuotaExhausted, SwitchyardError, TransientError
 from switchyard.app.failing import failure, said
 from switchyard.app.hub import Hub
 from switchyard.app.profiles import plain
 from switchyard.evaluation.versions import Versions
 from switchyard.store import runs
-from switchyard.store.tables import Audience, AudienceMember, Proof, SegmentVersion
+from switchyard.store.tables import FEED, Audience, AudienceMember, Proof, Run, SegmentVersion
 
 Answer = dict[str, Any]
 _UNREAD = dict.fromkeys(("missing", "extra", "settling", "exact", "read_at"))
@@ -58,11 +59,12 @@ def send(hub: Hub, audience: str) -> Answer:
 
 
 def verify(hub: Hub, audience: str | None = None) -> list[Answer]:
-    """Read lists back and compare them with their segments, without a change."""
+    """Read lists back and compare them with their segments, without a change. Of all audiences, those that have one."""
     hub.refresh()
     return [
         _as_run(hub, "verify", name, lambda run_id: lambda route: hub.delivery.verify(run_id, route))
         for name in _chosen(hub, audience)
+        if audience is not None or _has_list(hub, name)
     ]
 
 
@@ -74,7 +76,7 @@ def listed(hub: Hub) -> Answer:
 
 def show(hub: Hub, audience: str, limit: int = 100) -> Answer:
     """One audience: its last proof, how many members are in which state, and who is not on the list, or is there
-    with values that the vendor refused, with the reasons.
+    with values that the vendor refused, with the reasons. `last_error` is that of its last delivery, if that failed.
     """
     (name,) = _chosen(hub, audience)
     hub.refresh()
@@ -82,11 +84,16 @@ def show(hub: Hub, audience: str, limit: int = 100) -> Answer:
     with hub.database.read() as session:
         members = _states(session, name) | ({"skipped": len(skipped)} if skipped else {})
         refused = _refused(session, name, limit)
-        summary = _summary(session, hub, name)
+        summary = _summary(session, hub, name) | {"last_error": _last_error(session, name)}
     passed_over = [
         {"profile": profile, "state": "skipped", "code": None, "reason": why} for profile, why in skipped.items()
     ]
     return summary | {"members": members, "not_listed": [*refused, *passed_over][:limit]}
+
+
+def _last_error(session: Session, audience: str) -> str | None:
+    query = select(Run.error).where(Run.kind == "deliver", Run.name == audience).order_by(col(Run.id).desc())
+    return session.exec(query.limit(1)).first()
 
 
 def _states(session: Session, audience: str) -> dict[str, int]:
@@ -109,6 +116,16 @@ def _refused(session: Session, audience: str, limit: int) -> list[Answer]:
         .limit(limit)
     )
     return [{"profile": p, "state": s, "code": c, "reason": r} for p, s, c, r in session.exec(query)]
+
+
+def _has_list(hub: Hub, audience: str) -> bool:
+    """Whether the audience has a list, and is not told of changes only."""
+    connection = hub.project.loaded.project.audiences[audience].connection
+    try:
+        return not isinstance(hub.project.registry.delivered(hub.project.connection(connection).connector), SinkSpec)
+    except ConfigError:
+        # What is wrong with it is to be said of it.
+        return True
 
 
 def _chosen(hub: Hub, audience: str | None) -> list[str]:
@@ -186,14 +203,21 @@ def _attempt(hub: Hub, name: str, work: Callable[[Route], Report], alone: bool =
     except SwitchyardError as error:
         return about | failure(hub, error)
     answer = about | {key: plain(value) for key, value in asdict(report).items()} | {"exact": report.exact}
+    del answer["is_list"]
     return answer | _waiting(hub, report)
 
 
 def _waiting(hub: Hub, report: Report) -> Answer:
-    """What is said of a delivery for which the account's quota was too small."""
-    if report.waits_until is None:
+    """What is said of a delivery that could not do everything now: the account's quota was too small, or a sink that
+    is told of changes did not take some.
+    """
+    if report.waits_until is None and not report.waiting:
         return {}
-    left = f"{report.waiting:,} people and the read-back" if report.waiting else "the read-back"
+    if report.waits_until is None:
+        later = f"{report.waiting:,} changes were not taken; they are told again by the next delivery"
+        return failure(hub, TransientError(f"{later}; see: switchyard audiences show {report.audience}"))
+    waiting = [f"{report.waiting:,} people"] if report.waiting else []
+    left = " and ".join([*waiting, "the read-back"] if report.is_list else waiting) or "the rest"
     message = (
         f"the account's quota for today does not cover the whole delivery; {left} wait until "
         f"{report.waits_until:%Y-%m-%d %H:%M} UTC, and the next delivery after that goes on"
@@ -212,7 +236,10 @@ def _summary(session: Session, hub: Hub, name: str) -> Answer:
     audience = hub.project.loaded.project.audiences[name]
     row = session.exec(select(Audience).where(Audience.name == name)).first()
     about: Answer = {"audience": name, "segment": audience.segment, "connection": audience.connection}
-    about |= {"list": (row and row.list_name) or audience.list, "list_id": row.list_id if row else None}
+    about |= {
+        "list": (row and row.list_name) or audience.list,
+        "list_id": row.list_id if row and row.list_id != FEED else None,
+    }
     proof = None
     if row is not None:
         query = select(Proof).where(Proof.audience_id == row.id).order_by(col(Proof.id).desc())

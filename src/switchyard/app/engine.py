@@ -22,7 +22,7 @@ from switchyard.app.jobs import PROVE, SYNC, Job, jobs, last_done
 from switchyard.app.pauses import LONGEST, Pauses
 from switchyard.app.pushes import Pushes
 from switchyard.app.segments import evaluated
-from switchyard.app.syncs import sync_connection
+from switchyard.app.syncs import drained, sync_connection
 from switchyard.store.clock import now
 from switchyard.store.inbox import Depth
 from switchyard.store.leases import LeaseLost
@@ -317,7 +317,8 @@ class Engine:
             failed = self._sync(connection, streams)
             if failed is None:
                 self._arrived = self._first(self._pushes.since.get(connection))
-                self._pushes.read(connection, upto)
+                # What came while it read is read too, and no reason to read again.
+                self._pushes.read(connection, max(upto, drained(self._hub, connection)))
                 self._pauses.done(connection)
             else:
                 self._pauses.failed(connection, failed.get("retry_after"))
@@ -350,8 +351,11 @@ class Engine:
         took = {"seconds": time.monotonic() - began} | self._lag(since)
         self._observe("evaluated", entered=entered, left=left, **took)
         segments = {each["segment"] for each in moved}
+        altered = self._hub.evaluation.altered()
+        self._is_behind |= altered is None
         for name, audience in self._hub.project.loaded.project.audiences.items():
-            if audience.segment in segments:
+            columns = (altered or {}).get(audience.segment, ())
+            if audience.segment in segments or any(each in columns for each in audience.shown.values()):
                 self._deliver(name, Wanted(since=since))
             elif self._is_behind and self._differs(name):
                 self._deliver(name, Wanted())
@@ -384,6 +388,10 @@ class Engine:
         self._reading.add(connection)
         try:
             failed = self._sync(connection, [stream])
+            if self._pushes and failed is None:
+                self._pushes.read(connection, drained(self._hub, connection))
+        except SwitchyardError as error:
+            self._tell("inbox_failed", error, connection=connection)
         finally:
             self._reading.discard(connection)
             self._calendar.ended(SYNC, job.name, failed.get("retry_after") if failed else None)

@@ -10,8 +10,9 @@ from typing import Literal
 from sqlalchemy import text
 from sqlmodel import Session, func, select
 
+from switchyard.api.errors import TransientError
 from switchyard.app.attention import SLOW, STUCK
-from switchyard.app.health import Work, at_work, leased, waiting
+from switchyard.app.health import Work, at_work, failures, leased, waiting, youngest
 from switchyard.app.project import Project
 from switchyard.app.status import store_file
 from switchyard.store.clock import now
@@ -80,6 +81,7 @@ def of_store(project: Project, session: Session) -> Iterator[Finding]:
     yield _clock(session)
     yield from _inbox(project, session, work)
     yield _journal(project, session)
+    yield from _failures(project, session)
 
 
 def _lease(project: Project, session: Session, work: Work | None) -> Finding:
@@ -126,6 +128,13 @@ def _inbox(project: Project, session: Session, work: Work | None) -> Iterator[Fi
             yield Finding("inbox", state, finding, "switchyard status says what failed or is under way")
     if not waits:
         yield Finding("inbox", "ok", "nothing waits")
+
+
+def _failures(project: Project, session: Session) -> Iterator[Finding]:
+    """What failed when it was done last, and needs a person: an endpoint that is disabled, say."""
+    for each in failures(project, youngest(session)):
+        if each["exit_code"] != TransientError.exit_code:
+            yield Finding("runs", "warn", f"{each['kind']} {each['name']} failed: {each['error']}", each["mend"])
 
 
 def _journal(project: Project, session: Session) -> Finding:

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Any
 
 from switchyard.activation.delivery import Delivery
+from switchyard.activation.feed import Feed
 from switchyard.activation.task import Route
-from switchyard.api.connectors import ConnectorSpec, Source, Stream
+from switchyard.api.connectors import ConnectorSpec, SinkSpec, Source, Stream
 from switchyard.api.errors import ConfigError
 from switchyard.app.accounts import AccountBudget, Accounts, ConnectorContext
 from switchyard.app.control import FOLDER, Door
@@ -162,13 +163,16 @@ class Hub:
         """What the mappings of all connections can give."""
         attributes: dict[str, str] = {}
         events: dict[str, dict[str, str]] = {}
+        kinds: set[str] = set()
         for connection in self.project.sources:
             for stream in self.project.streams(connection):
-                gives, happens = declared(self.plan(connection, stream))
+                plan = self.plan(connection, stream)
+                gives, happens = declared(plan)
                 attributes |= gives
+                kinds |= plan.mapping.identifiers.keys()
                 for name, properties in happens.items():
                     events[name] = events.get(name, {}) | properties
-        return Vocabulary(attributes, events, self.project.loaded.project.hub.timezone)
+        return Vocabulary(attributes, events, frozenset(kinds), self.project.loaded.project.hub.timezone)
 
     def plan(self, connection: str, stream: Stream) -> Plan:
         return compile_mapping(connection, stream, self.project.loaded.mapping(connection, stream))
@@ -203,8 +207,10 @@ class Hub:
             alone: wait until nobody else delivers to the account, and let others wait meanwhile.
         """
         wanted = self.project.loaded.project.audiences[audience]
-        spec = self.project.registry.list_sink(self.project.connection(wanted.connection).connector)
+        spec = self.project.registry.delivered(self.project.connection(wanted.connection).connector)
         with self._built(spec, wanted.connection) as (sink, context), context.budget.turn if alone else nullcontext():
+            if isinstance(spec, SinkSpec):
+                sink = Feed(sink, spec.batch, audience, wanted)
             yield Route(audience, wanted, sink, context)
 
     def budgets(self) -> list[AccountBudget]:
@@ -215,7 +221,7 @@ class Hub:
     def account(self, audience: str) -> AccountBudget:
         """The budget of the account that an audience is delivered to."""
         connection = self.project.loaded.project.audiences[audience].connection
-        spec = self.project.registry.list_sink(self.project.connection(connection).connector)
+        spec = self.project.registry.delivered(self.project.connection(connection).connector)
         return self.accounts.budget(spec, self.project.config(connection), connection)
 
     @contextmanager

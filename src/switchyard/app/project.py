@@ -71,12 +71,13 @@ class Project:
 
     @cached_property
     def sources(self) -> Mapping[str, SourceSpec]:
-        """Connection → its source, for those that have one."""
-        return {
+        """Connection → its source, for those that have one and something to read by it."""
+        found = {
             name: self.registry.source(each.connector)
             for name, each in self.connections.items()
             if "source" in self.registry.families(each.connector)
         }
+        return {name: spec for name, spec in found.items() if is_pulled(spec) or self._is_pushed_to(name, spec)}
 
     def streams(self, name: str) -> Sequence[Stream]:
         """The streams of a connection that are switched on.
@@ -138,6 +139,13 @@ class Project:
                 problems.add(self.loaded.error(f"no segment '{audience.segment}'", ("audiences", name, "segment")))
         problems.raise_if_any()
 
+    def _is_pushed_to(self, name: str, spec: SourceSpec) -> bool:
+        try:
+            return spec.receiver is not None and spec.receiver(self.config(name)) is not None
+        except ConfigError:
+            # What is wrong with it is for the check to say.
+            return True
+
     def _check_schedule(self, name: str) -> None:
         if self.connections[name].schedule and name in self.sources and not is_pulled(self.sources[name]):
             message = "what is pushed is read as it comes; remove the schedule"
@@ -148,7 +156,7 @@ class Project:
         try:
             # A connector that is not known at all is an error of the connection.
             if self.registry.families(connector):
-                self.registry.list_sink(connector)
+                self.registry.delivered(connector)
         except ConfigError as error:
             raise self.loaded.error(error.message, ("audiences", audience, "connection")) from None
 

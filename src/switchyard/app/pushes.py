@@ -21,6 +21,7 @@ class Pushes:
         self._inbox = inbox
         self._on_news = on_news
         self._read: dict[str, int] = {}
+        # Below every number there is: what came before the watch began is news, too.
         self._newest = -1
         self._ended = threading.Event()
         self._looked = threading.Event()
@@ -53,7 +54,7 @@ class Pushes:
 
     def read(self, connection: str, upto: int) -> None:
         """All rows of a connection up to this number have been read, and what they say is committed."""
-        self._read[connection] = upto
+        self._read[connection] = max(upto, self._read.get(connection, 0))
 
     def again(self) -> None:
         """Something could not be read: it is still news."""
@@ -72,8 +73,6 @@ class Pushes:
     def _watch(self) -> None:
         while not self._ended.is_set():
             try:
-                if self._newest < 0:
-                    self._newest = self._inbox.newest()
                 if not self._inbox.wait(self._newest, _PATIENCE):
                     continue
                 self._newest = self._inbox.newest()

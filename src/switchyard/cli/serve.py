@@ -153,7 +153,7 @@ def _listening(
 
     said = project.loaded.project.serve
     host, port = place[0] or said.host, said.port if place[1] is None else place[1]
-    settings = Settings(public_url=said.public_url or f"http://{host}:{port}", body=said.max_body, drain_time=DRAIN)
+    settings = Settings(public_url=said.public_url, body=said.max_body, drain_time=DRAIN)
     server = ReceiverServer(routes_of(project), opened, settings, metrics, unready)
     server.writer.on_commit = metrics.committed
     metrics.ask(lambda: of_receiver(server.app, server.writer.depth))
@@ -167,6 +167,4 @@ def _listening(
 def _announce(server: ReceiverServer, role: Role, observe: Observer, announce: Announce) -> None:
     host, port = server.address
     observe("started", host=host, port=port, role=role.value)
-    announce(
-        {"url": f"http://{f'[{host}]' if ':' in host else host}:{port}", "role": role.value, "process": os.getpid()}
-    )
+    announce({"url": server.url, "role": role.value, "process": os.getpid()})

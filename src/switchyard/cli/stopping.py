@@ -27,6 +27,7 @@ def clean_stop() -> Iterator[None]:
     """Run a command in the block, and end the process with its exit code: 128 + the signal's number where one came."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    sys.unraisablehook = _unheard
     code = 0
     try:
         yield
@@ -98,6 +99,12 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     timer.daemon = True
     timer.start()
     raise KeyboardInterrupt
+
+
+def _unheard(fault: sys.UnraisableHookArgs) -> None:
+    """An interruption that was lost is no news: the timer ends the process."""
+    if not (_received and fault.exc_type is KeyboardInterrupt):
+        sys.__unraisablehook__(fault)
 
 
 def _end(number: int) -> None:

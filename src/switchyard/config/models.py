@@ -119,9 +119,11 @@ class Audience(Model):
         key: the vendor's field by which it recognises a person.
         fields: the vendor's field → attribute, trait or kind of identifier whose value it shows.
         extra: what to do with members whom somebody else put on the list: remove them, keep them, or keep and report.
+        first: of a sink that is told of changes and keeps no list (a webhook): whether the first delivery tells it of
+            everybody who is in the segment, or assumes that it knows them and tells what changes from then on.
         on_missing_key: a member without a value for `key` cannot be delivered, and is reported as skipped.
         schedule: when `serve` reads the list back and proves it: every hour, if nothing else is said. Who enters or
-            leaves the segment is delivered at once.
+            leaves the segment, or has another value in one of the fields, is delivered at once.
     """
 
     segment: Name
@@ -131,8 +133,14 @@ class Audience(Model):
     fields: dict[str, Name] = Field(default_factory=dict)
     guard: Guard = Field(default_factory=Guard)
     extra: Literal["remove", "keep", "report"] = "remove"
+    first: Literal["tell", "assume"] = "tell"
     on_missing_key: Literal["skip"] = "skip"
     schedule: Schedule | None = None
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The vendor's field → what it shows, that of the key among them."""
+        return {self.key: self.fields.get(self.key, self.key)} | self.fields
 
 
 # A browser that two people signed in with tells nothing of either; somebody may use very many.

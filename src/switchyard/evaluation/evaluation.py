@@ -52,11 +52,13 @@ class Vocabulary:
     Args:
         attributes: attribute → its type.
         events: event type → property → its type.
+        kinds: kinds of identifiers.
         timezone: the zone of calendar units.
     """
 
     attributes: Mapping[str, str] = field(default_factory=dict)
     events: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    kinds: frozenset[str] = frozenset()
     timezone: str = "UTC"
 
 
@@ -109,13 +111,30 @@ class Evaluation:
         """Bring the working database up to the store and the log."""
         with self._database.read() as session:
             attributes = dict(self._vocabulary.attributes) | names.attribute_types(session)
+            new = self._vocabulary.kinds - names.known_kinds(session).keys()
             mark = _mark(session.get(EvaluationState, 1))
+        if new:
+            with self._database.write() as session:
+                names.kinds(session, sorted(new))
         self._working.refresh(attributes)
         self._standing.bring(mark, self._log)
 
     def due(self) -> datetime | None:
         """When time may next move somebody, by the last evaluation; None for never."""
         return self._standing.due()
+
+    def altered(self) -> Mapping[str, Collection[str]] | None:
+        """Segment → the columns in which some of its members show other values than when this was last asked; None
+        where it may be anybody.
+        """
+        columns = self._working.altered.taken()
+        if columns is None:
+            return None
+        found: dict[str, set[str]] = {}
+        for column, profiles in columns.items():
+            for segment in self._standing.of(profiles):
+                found.setdefault(segment, set()).add(column)
+        return found
 
     def schema(self, segments: frozenset[str]) -> Schema:
         """What definitions may speak of: what came already, and what the mappings can give."""

@@ -57,6 +57,11 @@ class Standing:
             )
             self._working.note(memberships=mark)
 
+    def of(self, profiles: Integers) -> list[str]:
+        """The segments that some of these profiles are in."""
+        query = f"SELECT DISTINCT segment FROM membership WHERE {among('profile_id', profiles)}"
+        return [segment for (segment,) in self._connection.execute(query).fetchall()]
+
     def has_timers(self, mark: str) -> bool:
         """Whether the timers are those that the evaluation of this mark left."""
         return self._working.text("timers") == mark

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlmodel import Session, select
 
+from switchyard.evaluation.altered import Altered
 from switchyard.eventlog.types import duckdb_type
 from switchyard.store import bulk, names
 from switchyard.store.database import Database
@@ -27,8 +28,12 @@ _IDENTIFIERS = pa.schema(
     [("kind_id", pa.int64()), ("value", pa.string()), ("profile_id", pa.int64()), ("rank", pa.int64())]
 )
 _SUBJECT = "SELECT s.id, s.profile_id, s.attributes"
-# The newest evidence wins, and within a page the last line.
-_IDENTIFIER = "SELECT i.kind_id, i.value, s.profile_id, i.page_id * 100000000 + coalesce(i.line, 0)"
+# The newest evidence wins, and within a page the last line; after all others that of records which are deleted: whoever
+# was merged away at the source must not lend the address under which to write to the one that is left.
+_IDENTIFIER = (
+    "SELECT i.kind_id, i.value, s.profile_id, i.page_id * 100000000 + coalesce(i.line, 0) "
+    "- CASE WHEN s.is_gone THEN 4611686018427387904 ELSE 0 END"
+)
 _UNSHARED = (
     "LEFT JOIN shared_value v ON v.kind_id = i.kind_id AND v.value = i.value "
     "WHERE v.value IS NULL AND s.profile_id IS NOT NULL"
@@ -39,6 +44,8 @@ _MEMBERS = (
 )
 _FEW = 20_000
 """Up to so many changed profiles are brought up one by one; more, and everything is read again in one go."""
+_FOLLOWED = 2_000
+"""Up to so many it is noted what of them is altered; to compare more takes as long as to bring them up."""
 
 
 def changed_by(pages: Iterable[bytes]) -> Integers:
@@ -59,6 +66,7 @@ class WorkingDatabase:
         self._is_writing = False
         self._database = database
         self.connection = connection or _opened(path)
+        self.altered = Altered(self.connection)
 
     def close(self) -> None:
         self.connection.close()
@@ -95,11 +103,15 @@ class WorkingDatabase:
             few = same and bool(last) and len(changed) <= _FEW
             subjects, identifiers = _of(session, changed) if few else _all(session)
         with self.transaction():
+            if not few or len(changed) > _FOLLOWED:
+                self.altered.anything()
             if few:
-                self._forget(changed, subjects)
+                with self.altered.noting(among("profile_id", changed)):
+                    self._forget(changed, subjects)
+                    self._fill(subjects, identifiers, attributes, kinds)
             else:
                 self._empty(attributes, kinds)
-            self._fill(subjects, identifiers, attributes, kinds)
+                self._fill(subjects, identifiers, attributes, kinds)
             if pages or not last:
                 self.note(page=_page_mark(pages[-1][0], pages[-1][2]) if pages else "", shape=shape)
             else:

@@ -16,7 +16,13 @@ LINKS = pa.schema(
 )
 VALUES = pa.schema([("kind_id", pa.int64()), ("value", pa.string())])
 _SUBJECTS = pa.schema(
-    [("key", pa.string()), ("id", pa.int64()), ("profile_id", pa.int64()), ("attributes", pa.string())]
+    [
+        ("key", pa.string()),
+        ("id", pa.int64()),
+        ("profile_id", pa.int64()),
+        ("attributes", pa.string()),
+        ("is_gone", pa.bool_()),
+    ]
 )
 _MEMBERS = pa.schema([("id", pa.int64()), ("profile_id", pa.int64())])
 # Most profiles are one subject with the profile's id; the others have a small index of their own.
@@ -32,13 +38,14 @@ class Known:
     profiles: Ids
     found: NDArray[np.bool_]
     attributes: pa.ChunkedArray
+    gone: NDArray[np.bool_]
 
 
 def subjects(session: Session, stream_id: int, keys: pa.Array) -> Known:
     """The subjects of a stream by these keys."""
     found = bulk.matching(
         session,
-        "SELECT s.key, s.id, s.profile_id, s.attributes FROM {keys} k "
+        "SELECT s.key, s.id, s.profile_id, s.attributes, s.is_gone FROM {keys} k "
         f"JOIN subject s ON s.stream_id = {stream_id} AND s.key = k.value",
         keys,
         _SUBJECTS,
@@ -50,6 +57,7 @@ def subjects(session: Session, stream_id: int, keys: pa.Array) -> Known:
         profiles=numbers(rows["profile_id"]),
         found=pc.is_valid(at).to_numpy(zero_copy_only=False),
         attributes=rows["attributes"],
+        gone=pc.fill_null(rows["is_gone"], False).to_numpy().astype(np.bool_),
     )
 
 

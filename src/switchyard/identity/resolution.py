@@ -31,6 +31,7 @@ class Resolution:
         subject_ids: id of each given key.
         known: which keys the store knew.
         attributes: what the store holds of each key's attributes (JSON), NULL for new ones.
+        gone: which keys the store knows as deleted at the source.
         subjects: new subjects: id, key, profile_id.
         identifiers: new evidence: kind_id, value, subject_id, line, source.
         moved: known subjects whose profile changes: id, profile_id.
@@ -42,6 +43,7 @@ class Resolution:
     subject_ids: Ids
     known: NDArray[np.bool_]
     attributes: pa.ChunkedArray
+    gone: NDArray[np.bool_]
     subjects: pa.Table
     identifiers: pa.Table
     moved: pa.Table
@@ -93,6 +95,7 @@ def resolve(
         subject_ids=ids,
         known=known.found,
         attributes=known.attributes,
+        gone=known.gone,
         subjects=pa.table({"id": ids[new], "key": keys.filter(pa.array(new)), "profile_id": _nullable(profiles[new])}),
         identifiers=_new_evidence(session, live.filter(pa.array(unknown)), claims.filter(pa.array(is_parked))),
         moved=_moved(session, ids, known, graph, dissolved),

@@ -75,6 +75,7 @@ class _Prepared:
     counts: Sequence[Counts]
     rejects: pa.Table
     resolution: Resolution
+    gone: NDArray[np.bool_]
     documents: Future[pa.Array]
     events: Mapping[str, pa.Table]
     types: Mapping[str, Mapping[str, str]]
@@ -175,6 +176,7 @@ class Intake:
             counts=_counts(arrival.mapped, duplicates),
             rejects=_rejects(mapped, arrival.run_id, page_ids, stream_id, now),
             resolution=resolution,
+            gone=found.gone,
             documents=self._aside.submit(
                 documents,
                 self._connection,
@@ -265,10 +267,15 @@ class Intake:
         new, said = pa.array(~resolution.known), prepared.documents.result()
         subjects = resolution.subjects.append_column("attributes", said.filter(new))
         subjects = subjects.append_column("stream_id", pa.array(np.full(subjects.num_rows, stream_id, np.int16)))
+        subjects = subjects.append_column("is_gone", pa.array(prepared.gone[~resolution.known]))
         bulk.insert(session, Subject, subjects)
         changed = pa.array(resolution.known & said.is_valid().to_numpy(zero_copy_only=False))
         known = pa.table({"id": pa.array(resolution.subject_ids), "attributes": said})
         bulk.update(session, Subject, known.filter(changed), ["id"])
+        turned = resolution.known & (prepared.gone != resolution.gone)
+        if turned.any():
+            rows = {"id": resolution.subject_ids[turned], "is_gone": prepared.gone[turned]}
+            bulk.update(session, Subject, pa.table(rows), ["id"])
         page_ids = pa.array(prepared.page_ids[resolution.identifiers["source"].to_numpy()])
         identifiers = resolution.identifiers.drop_columns(["source"]).append_column("page_id", page_ids)
         bulk.insert(session, Identifier, identifiers.sort_by([("kind_id", "ascending"), ("value", "ascending")]))

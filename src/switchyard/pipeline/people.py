@@ -28,11 +28,13 @@ class People:
         of: for each record, the position of its subject in `keys`.
         claims: `subject` (position), `kind_id`, `value`, `line`, `source` (which of the pages): each value of each
             subject once.
+        gone: which of them the last of their records calls deleted.
     """
 
     keys: pa.Array
     of: Positions
     claims: pa.Table
+    gone: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,11 @@ def people(mapped: Mapped, plan: Plan, rules: Rules, kinds: Mapping[str, int]) -
         values = normalised(kind, pa.chunked_array([raw.dictionary]), region, plan.connection)
         values = blocked(kind, values, rules.identity.rule(kind).blocked, region, plan.connection)
         claims.append(_claims(of, raw.indices, values.combine_chunks(), kinds[kind], place))
-    return People(encoded.dictionary.take(order), of, pa.concat_tables(claims))
+    gone = np.zeros(len(order), np.bool_)
+    if DELETED in records.column_names:
+        # Of several records of one subject the last is the one that stays.
+        gone[of] = records[DELETED].to_numpy()
+    return People(encoded.dictionary.take(order), of, pa.concat_tables(claims), gone)
 
 
 _NO_CLAIMS = pa.schema(

@@ -69,6 +69,16 @@ class Registry:
     def list_sink(self, name: str) -> ListSinkSpec:
         return self._connector(name, "list_sink", ListSinkSpec)
 
+    def delivered(self, name: str) -> ListSinkSpec | SinkSpec:
+        """What an audience is delivered to: the connector's list sink, or where it has none its sink.
+
+        Raises:
+            ConfigError: it has neither.
+        """
+        if "sink" in self.families(name) and "list_sink" not in self.families(name):
+            return self.sink(name)
+        return self.list_sink(name)
+
     def families(self, name: str) -> tuple[Family, ...]:
         """What the connector of this name is, none where there is no such connector."""
         return tuple(family for known, family in self.connectors if known == name)

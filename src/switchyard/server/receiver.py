@@ -83,7 +83,8 @@ class ReceiverApp:
         self._unready = unready
         self._clock = clock
         self._receiving = 0
-        self._base = settings.public_url.rstrip("/").encode()
+        self.base = (settings.public_url or "").rstrip("/")
+        """What stands in front of the paths that senders call."""
         self._come_again = (b"retry-after", str(settings.retry_after).encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,7 +152,7 @@ class ReceiverApp:
         body = await self._body(receive, headers.get("content-length"), most)
         query = scope["query_string"]
         target = scope["raw_path"] + (b"?" + query if query else b"")
-        incoming = Incoming("POST", (self._base + target).decode("latin-1"), headers, body, self._clock())
+        incoming = Incoming("POST", self.base + target.decode("latin-1"), headers, body, self._clock())
         connection, verdict = _asked(takers, incoming)
         if isinstance(verdict, Refused):
             if verdict.retry_after is not None or verdict.status in (429, 503):

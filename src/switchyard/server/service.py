@@ -40,7 +40,8 @@ class ReceiverServer:
         self.writer = Writer(inbox, self.settings)
         self.app = ReceiverApp(routes, self.writer, self.settings, rest, unready=unready)
         self.address: tuple[str, int] = ("", 0)
-        """Where it listens, once it does."""
+        """Where it listens, once it does; `url` is the same."""
+        self.url = ""
         self._server = _Server(self.app, self.settings)
         self._thread: threading.Thread | None = None
 
@@ -89,7 +90,9 @@ class ReceiverServer:
         except OSError as error:
             listening.close()
             raise TransientError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-        self.address = listening.getsockname()[:2]
+        self.address = address, port = listening.getsockname()[:2]
+        self.url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+        self.app.base = self.app.base or self.url
         return listening
 
 

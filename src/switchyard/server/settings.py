@@ -8,8 +8,8 @@ class Settings:
     """Limits of a receiver. Times in seconds, sizes in bytes.
 
     Args:
-        public_url: where senders call, as they write it, with the path in front of `/hooks` if there is one. Signatures
-            are over it; what a request says of itself (Host, X-Forwarded-*) is never used.
+        public_url: where senders call, as they write it, with the path in front of `/hooks` if there is one; None for
+            where it listens. Signatures are over it; what a request says of itself (Host, X-Forwarded-*) is never used.
         body: the largest body as sent, where the receiver does not say (`max_bytes`); beyond it 413.
         head: the largest head, names and values of its headers together; beyond it 431, as with `headers` headers.
         head_time: for the whole head to come; then 408. So long, too, a sender may take to read an answer.
@@ -23,7 +23,7 @@ class Settings:
         retry_after: what a 429 or 503 tells the sender.
     """
 
-    public_url: str = "http://127.0.0.1:8470"
+    public_url: str | None = None
     body: int = 1 << 20
     head: int = 16 << 10
     headers: int = 100

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from switchyard.api import Limits, Page
-from switchyard.api.http import Budget, HttpClient
+from switchyard.api.http import Budget, HttpClient, RetryPolicy
 
 _NO_LIMITS = Limits()
 
@@ -46,9 +46,23 @@ class SimpleContext:
         self._marks: defaultdict[str, set[str]] = defaultdict(set)
         self.budget = Budget(limits, clock=lambda: sum(self.waits), sleep=self.waits.append)
 
-    def http(self, base_url: str, *, bearer: str | Callable[[], str] | None = None) -> HttpClient:
+    def http(
+        self,
+        base_url: str,
+        *,
+        bearer: str | Callable[[], str] | None = None,
+        internal: bool | None = None,
+        policy: RetryPolicy | None = None,
+    ) -> HttpClient:
         """See `Context.http`."""
-        client = HttpClient(base_url, bearer=bearer, budget=self.budget, transport=self._transport)
+        client = HttpClient(
+            base_url,
+            bearer=bearer,
+            budget=self.budget,
+            transport=self._transport,
+            internal=internal,
+            policy=policy or RetryPolicy(),
+        )
         self._clients.append(client)
         return client
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections import Counter, deque
 from dataclasses import dataclass
 from itertools import islice
@@ -54,6 +55,8 @@ class Journal:
         self.counts: Counter[tuple[str, str]] = Counter()
         self._bodies = bodies
         self._calls: deque[Call] = deque(maxlen=calls)
+        # Calls come in the simulator's thread, and whoever looks at them is in another.
+        self._adding = threading.Lock()
 
     def open(self, request: Request, route: str, at: float) -> Call:
         """Note a request's arrival."""
@@ -61,20 +64,19 @@ class Journal:
         self.counts[request.method, route] += 1
         body = request.body if self._bodies else None
         call = Call(self.total, request.method, request.path, route, request.query, at, body)
-        self._calls.append(call)
-        if self._bodies and len(self._calls) > self._bodies:
-            self._calls[-1 - self._bodies].body = None
+        with self._adding:
+            self._calls.append(call)
+            if self._bodies and len(self._calls) > self._bodies:
+                self._calls[-1 - self._bodies].body = None
         return call
 
     def calls(self, method: str | None = None, path: str = "", *, since: int = 0) -> list[Call]:
         """The calls after number `since` with this method (None: any) whose decoded path the expression finds."""
         regex = re.compile(path)
-        first = max(0, since - (self.total - len(self._calls)))
-        return [
-            call
-            for call in list(islice(self._calls, first, None))
-            if method in (None, call.method) and regex.search(unquote(call.path))
-        ]
+        with self._adding:
+            first = max(0, since - (self.total - len(self._calls)))
+            found = list(islice(self._calls, first, None))
+        return [call for call in found if method in (None, call.method) and regex.search(unquote(call.path))]
 
     def clear(self) -> None:
         """Forget all calls. Numbers go on."""

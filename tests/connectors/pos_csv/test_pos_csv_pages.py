@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from itertools import chain
 
 import pytest
 
-from switchyard.testing.conformance import HOSTILE_RECORDS, SourceConformance
 from switchyard_connectors.pos_csv import LINES, switchyard_connectors
-from switchyard_connectors.pos_csv.layout import snake_case
 
 SPEC = switchyard_connectors()[0]
 HEADER = "order_id,sold_at,sku,quantity,price"
@@ -101,31 +97,3 @@ def test_the_file_of_the_cursor_comes_first(shop):
         ("b.csv", "3"),
         ("a.csv", "4"),
     ]
-
-
-class TestConformance(SourceConformance):
-    @pytest.fixture
-    def spec(self):
-        return SPEC
-
-    @pytest.fixture
-    def config(self, shop):
-        shop.drop("1.csv", "\n".join([HEADER, *_lines([1, 1, 2, 3, 3]), ""]))
-        shop.drop("2.csv", "\n".join([HEADER, *_lines([4, 5]), ""]))
-        return {"folder": str(shop.folder), "stable_seconds": 0, "page_rows": 2, "order_window": 1}
-
-    @pytest.fixture
-    def empty(self, config, tmp_path):
-        (tmp_path / "none").mkdir()
-        return {**config, "folder": str(tmp_path / "none")}
-
-
-def test_odd_but_legal_values_come_through_as_they_are(shop):
-    record = {snake_case(name): str(value) for name, value in HOSTILE_RECORDS[0].items()}
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows(
-        [["order_id", "sold_at", *HOSTILE_RECORDS[0]], ["1", "2024-05-06", *record.values()]]
-    )
-    shop.drop("till.csv", written.getvalue())
-    (row,) = shop.rows_of(shop.sync())
-    assert {name: row[name] for name in record} == record

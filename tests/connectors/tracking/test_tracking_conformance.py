@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +11,18 @@ from tests.received import inbox
 
 from switchyard.api import Context, Source, SourceSpec
 from switchyard.testing.builders import SimpleContext
-from switchyard.testing.conformance import SourceConformance
+from switchyard.testing.conformance import HOSTILE_RECORDS, Drift, SourceConformance
 from switchyard_connectors.tracking import SOURCE
 
 _INBOXES: Mapping[str, list[Any]] = {
-    "wk_some_calls": [{"userId": "u", "messageId": f"m{number}", "name": str(number // 2)} for number in range(7)],
+    "wk_some_calls": [
+        {"userId": "u", "messageId": f"m{number}", "name": str(number // 2), "context": {"app": "x"}}
+        for number in range(7)
+    ],
+    "wk_new_shapes": [
+        {"userId": "u", "messageId": f"m{number}", "category": "shoes", "context": {"app": [number]}}
+        for number in range(7)
+    ],
     "wk_no_calls_": [],
 }
 
@@ -39,3 +48,20 @@ class TestTracking(SourceConformance):
     @pytest.fixture
     def empty(self) -> dict[str, Any]:
         return {"write_keys": "wk_no_calls_"}
+
+    @pytest.fixture
+    def drifted(self) -> Drift:
+        return Drift({"write_keys": "wk_new_shapes"}, gone="name", new="category", retyped="context")
+
+
+def test_odd_but_legal_values_come_through_as_they_are(tmp_path: Path) -> None:
+    """They stand in a call's properties, which are JSON: the kit's own check is for sources whose fields are theirs."""
+    context = SimpleContext(tmp_path)
+    body = {"userId": "u", "properties": HOSTILE_RECORDS[0]}
+    context.pushed = list(inbox([("d", {"call": "page"}, body)]))
+    (page,) = SOURCE.build(SOURCE.config.model_validate({"write_keys": "wk_some_calls"}), context).read(
+        SOURCE.streams[0], None
+    )
+    (record,) = page.records.to_pylist()
+    assert json.loads(record["properties"]) == HOSTILE_RECORDS[0]
+    assert not page.rejected

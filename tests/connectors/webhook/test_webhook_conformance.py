@@ -9,13 +9,14 @@ from tests.received import inbox
 
 from switchyard.api import Context, Source, SourceSpec
 from switchyard.testing.builders import SimpleContext
-from switchyard.testing.conformance import HOSTILE_RECORDS, SourceConformance
+from switchyard.testing.conformance import HOSTILE_RECORDS, Drift, SourceConformance
 from switchyard_connectors.webhook import SOURCE
 
 from .conftest import PLAIN
 
 _INBOXES: Mapping[str, list[Any]] = {
-    "x-some": [{"id": number, "same": number // 2} for number in range(7)],
+    "x-some": [{"id": number, "same": number // 2, "old": "x"} for number in range(7)],
+    "x-drifted": [{"id": number, "same": ["text"], "new": 1.5} for number in range(7)],
     "x-hostile": list(HOSTILE_RECORDS),
     "x-none": [],
 }
@@ -41,6 +42,10 @@ class TestWebhook(SourceConformance):
     @pytest.fixture
     def empty(self) -> dict[str, Any]:
         return PLAIN | {"keep_headers": "x-none"}
+
+    @pytest.fixture
+    def drifted(self) -> Drift:
+        return Drift(PLAIN | {"keep_headers": "x-drifted"}, gone="old", new="new", retyped="same")
 
     @pytest.fixture
     def hostile(self) -> dict[str, Any]:

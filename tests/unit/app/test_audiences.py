@@ -61,6 +61,12 @@ def buyers(tmp_path: Path, crm: HubSpotSimulator) -> Shop:
     return Shop(shop(tmp_path / "shop", None, crm.url), crm)
 
 
+def test_a_hub_without_anybody_keeps_an_empty_list(buyers: Shop) -> None:
+    (delivered,) = buyers.run()["deliveries"]
+    assert delivered["exact"], delivered
+    assert buyers.crm.member_emails("Buyers") == set()
+
+
 def test_a_deleted_list_is_replaced_by_consent_only(buyers: Shop) -> None:
     buyers.sell("ann@x.org", "bob@x.org")
     buyers.run()

@@ -32,6 +32,7 @@ from switchyard.server.routes import routes_of
 from switchyard.store.inbox import Delivery, Inbox
 from switchyard.store.leases import LeaseLost
 from switchyard.store.tables import Lease, Run
+from switchyard.testing.simulator import Fault
 from switchyard_connectors.hubspot.simulator import Account, HubSpotSimulator
 
 KEY = "a-write-key-of-the-shop"
@@ -81,18 +82,26 @@ class Running:
 
     def buy(self, email: str) -> None:
         """Have the shop's site tell of an order, as a receiver keeps it."""
-        number, now = next(self._numbers), datetime.now(UTC).replace(tzinfo=None)
-        calls = [
-            {"type": "identify", "userId": email, "messageId": f"{email} {number}", "traits": {"email": email}},
-            {"type": "track", "event": "Order Completed", "userId": email, "messageId": f"order {email} {number}",
-             "timestamp": f"{now.isoformat()}Z", "properties": {"order_id": f"{email} {number}", "total": 3}},
-        ]  # fmt: skip
+        order = {"order_id": f"{email} {next(self._numbers)}", "total": 3}
+        self._tell(
+            {"type": "identify", "userId": email, "traits": {"email": email}},
+            {"type": "track", "event": "Order Completed", "userId": email, "properties": order},
+        )
+
+    def _tell(self, *said: dict[str, Any]) -> None:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        stamp = f"{now.isoformat()}Z"
+        calls = [each | {"messageId": f"m{next(self._numbers)}", "timestamp": stamp} for each in said]
         ((_, receiver),) = routes_of(self.hub.project).takers["/v1/batch"]
         headers = {"authorization": f"Basic {base64.b64encode(f'{KEY}:'.encode()).decode()}"}
         body = json.dumps({"batch": calls}).encode()
         verdict = receiver.check(Incoming("POST", "http://shop/v1/batch", headers, body, now))
         assert isinstance(verdict, Accepted)
         self.box.append([Delivery("site", verdict.id, verdict.headers, verdict.body, now)])
+
+    def rename(self, email: str, **traits: str) -> None:
+        """Have the shop's site tell something else of a person."""
+        self._tell({"type": "identify", "userId": email, "traits": {"email": email, **traits}})
 
     def runs(self) -> int:
         with self.hub.database.read() as session:
@@ -149,6 +158,30 @@ def test_who_buys_is_on_the_list_and_the_list_is_not_read_for_it(folder: Folder,
     assert crm.member_emails(LIST) == {"old@x.org", "new@x.org"}
 
 
+def test_what_a_list_shows_of_its_people_is_written_as_it_changes_and_nothing_else(
+    folder: Folder, crm: HubSpotSimulator
+) -> None:
+    def first_name() -> str | None:
+        contact = crm.contacts.find("email", "new@x.org")
+        return contact.properties.get("firstname") if contact else None
+
+    with running(folder) as hub:
+        hub.buy("new@x.org")
+        wait_until(lambda: "new@x.org" in crm.member_emails(LIST))
+        wait_until(lambda: hub.events("delivered"))
+        delivered, calls = len(hub.events("delivered")), crm.journal.total
+        # What she orders and where she lives is not shown; nor is anything of who is on no list.
+        hub.buy("new@x.org")
+        hub.rename("new@x.org", city="Lyon")
+        hub.rename("other@x.org", firstName="Bob")
+        wait_until(lambda: sum(each["read"] for each in hub.events("synced")) >= 6)
+        hub.rename("new@x.org", firstName="Ann")
+        wait_until(lambda: first_name() == "Ann")
+        wait_until(lambda: len(hub.events("delivered")) > delivered)
+        assert crm.count("POST", "batch/upsert", since=calls) == 1
+        assert len(hub.events("delivered")) == delivered + 1
+
+
 def test_time_takes_people_off_the_list(folder: Folder, crm: HubSpotSimulator) -> None:
     folder.segments["buyers"] = "count(order_completed, last 3 seconds) >= 1"
     folder.config["audiences"]["buyers"]["guard"] = {"max_removal": "100%"}
@@ -190,6 +223,18 @@ def test_a_vendor_that_does_not_answer_keeps_nobody_from_being_read(folder: Fold
         assert not hub.events("delivered")
         answer.set()
         wait_until(lambda: crm.member_emails(LIST) == {"old@x.org", "one@x.org", "two@x.org"})
+
+
+def test_a_source_that_takes_its_time_keeps_nobody_from_being_read(folder: Folder, crm: HubSpotSimulator) -> None:
+    folder.config["connections"]["crm"]["config"] |= {"read": ["contacts"], "settle": 0}
+    folder.config["connections"]["crm"]["schedule"] = SELDOM
+    crm.script("POST", "/search", [Fault(delay=20.0)])
+    with running(folder.write()) as hub:
+        wait_until(lambda: crm.count("POST", "/search") == 1)
+        hub.buy("new@x.org")
+        wait_until(lambda: "new@x.org" in crm.member_emails(LIST))
+        (search,) = crm.calls("POST", "/search")
+        assert search.status is None, "the source has not been answered yet"
 
 
 def test_what_was_decided_before_the_start_is_delivered_after_it(folder: Folder, crm: HubSpotSimulator) -> None:

@@ -303,7 +303,7 @@ def test_another_zone_of_the_hub_is_another_meaning(shop: Shop, counted: list[fr
         shop.database,
         shop._spine.log,
         shop.working,
-        Vocabulary(VOCABULARY.attributes, VOCABULARY.events, "Europe/Paris"),
+        Vocabulary(VOCABULARY.attributes, VOCABULARY.events, timezone="Europe/Paris"),
         lambda: shop.now,
     )
     shop.evaluate(day(3))

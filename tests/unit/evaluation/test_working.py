@@ -68,6 +68,37 @@ def test_a_profile_shows_the_newest_of_what_its_subjects_say(spine, profiles):
     assert profiles(spine)[0]["email"] == "c@x.org", "the identifier seen last"
 
 
+def test_whose_values_are_altered_is_told_once_and_by_column(spine, profiles):
+    spine.feed([person("1", email="a@x.org", city="Lyon"), person("2", email="b@x.org", city="Lyon", points="2")])
+    first, second = (row["profile_id"] for row in profiles(spine))
+    work = WorkingDatabase(Path(spine.database.engine.url.database).with_name("other.duckdb"), spine.database)
+
+    def altered():
+        with spine.database.read() as session:
+            work.refresh(names.attribute_types(session))
+        found = work.altered.taken()
+        return found and {column: each.tolist() for column, each in found.items()}
+
+    assert altered() is None, "nobody knows what it was before"
+    assert altered() == {}
+    spine.feed([person("1", 2, email="a@x.org", city="Brest"), person("2", 2, email="b@x.org", city="Lyon")])
+    spine.feed([person("2", 3, email="c@x.org", points="3")])
+    assert altered() == {"city": [first], "email": [second], "points": [second]}
+    spine.feed([{"id": "1", "seen": None, "_deleted": True}, person("3", email="d@x.org", city="Lyon")])
+    assert altered() == {"city": [first]}, "who is new has not altered"
+    assert altered() == {}
+    work.close()
+
+
+def test_a_deleted_record_lends_its_address_to_nobody_who_has_one(spine, profiles):
+    spine.feed([person("1", email="a@x.org", card="7"), person("2", email="b@x.org", card="7")])
+    assert profiles(spine)[0]["email"] == "b@x.org"
+    spine.feed([{"id": "2", "seen": None, "_deleted": True}])
+    assert profiles(spine)[0]["email"] == "a@x.org", "2 was merged into 1"
+    spine.feed([{"id": "1", "seen": None, "_deleted": True}])
+    assert profiles(spine)[0]["email"] in {"a@x.org", "b@x.org"}, "an address is better than none"
+
+
 def test_a_new_attribute_is_a_new_column(spine, profiles):
     spine.feed([person("1", email="a@x.org", city="Lyon")])
     assert "points" not in profiles(spine)[0]

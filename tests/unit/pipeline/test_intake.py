@@ -115,8 +115,10 @@ def test_a_deleted_record_takes_back_what_it_said_and_goes_on_naming_its_person(
     assert said(spine, "2") == {"city": "Nice"}
     assert len(spine.rows(Identifier)) == 2
     assert len({row.profile_id for row in spine.rows(Subject)}) == 1
+    assert {row.key: row.is_gone for row in spine.rows(Subject)} == {"1": True, "2": False}
     spine.feed([contact("1", 4, city="Brest")])
     assert said(spine) == {"city": "Brest"}, "it was restored"
+    assert not any(row.is_gone for row in spine.rows(Subject))
 
 
 def test_a_record_may_be_deleted_and_come_again_within_a_page(spine):

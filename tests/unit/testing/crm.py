@@ -186,12 +186,22 @@ class Lists:
             yield Page([{"remote_id": remote_id} for remote_id in ids], {"start": start})
 
 
+WITHOUT_JOBS = frozenset(
+    {
+        "test_a_ticket_becomes_a_verdict_for_every_row",
+        "test_a_ticket_is_kept_while_the_vendor_works",
+        "test_a_ticket_may_be_asked_twice",
+    }
+)
+"""Checks of vendors that work asynchronously; those of `kit_sink_jobs` do."""
+
+
 class Kit(ListSinkConformance):
     build: ClassVar[type[Lists]] = Lists
     model: ClassVar[type[ConnectorConfig]] = CrmConfig
     limits: ClassVar[Limits] = Limits(concurrency=1)
     fails: ClassVar[str | None] = None
-    skips: ClassVar[frozenset[str]] = frozenset()
+    skips: ClassVar[frozenset[str]] = WITHOUT_JOBS
 
     @pytest.fixture
     def spec(self) -> ListSinkSpec:

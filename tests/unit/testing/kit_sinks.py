@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import ConfigDict
-from tests.unit.testing.crm import NEEDED, Catching, Crm, CrmConfig, Kit, Lists
+from tests.unit.testing.crm import NEEDED, WITHOUT_JOBS, Catching, Crm, CrmConfig, Kit, Lists
 
 from switchyard.api import (
     AuthError,
@@ -34,7 +34,7 @@ class TestCorrect(Kit):
 
 
 class TestCorrectWithoutWhatMayBeMissing(Kit):
-    skips = frozenset({"test_a_passing_refusal_may_be_tried_again", "test_an_exhausted_quota_ends_the_delivery"})
+    skips = WITHOUT_JOBS | {"test_a_passing_refusal_may_be_tried_again", "test_an_exhausted_quota_ends_the_delivery"}
     exhausted = ListSinkConformance.exhausted
 
     @pytest.fixture

@@ -7,10 +7,17 @@ from typing import Any
 
 import pytest
 
-from switchyard.testing.conformance import ListSinkConformance, SourceConformance
+from switchyard.testing.conformance import ListSinkConformance, SinkConformance, SourceConformance
 
 HERE = Path(__file__).parent
-KITS = {"kit_sources": SourceConformance, "kit_sinks": ListSinkConformance, "kit_sink_faults": ListSinkConformance}
+KITS = {
+    "kit_sources": SourceConformance,
+    "kit_source_faults": SourceConformance,
+    "kit_sinks": ListSinkConformance,
+    "kit_sink_faults": ListSinkConformance,
+    "kit_sink_jobs": ListSinkConformance,
+    "kit_feeds": SinkConformance,
+}
 
 
 class Outcomes:

@@ -21,8 +21,21 @@ The kits need `pytest`, that for list sinks `hypothesis` too.
 """
 
 from switchyard.testing.bench import HOSTILE_RECORDS, Setting
-from switchyard.testing.conformance.list_fixtures import Hesitant, Remote
+from switchyard.testing.conformance.list_fixtures import Hesitant, Remote, Working
 from switchyard.testing.conformance.list_sinks import ListSinkConformance
+from switchyard.testing.conformance.sinks import SinkConformance, Told
+from switchyard.testing.conformance.source_fixtures import Drift
 from switchyard.testing.conformance.sources import SourceConformance
 
-__all__ = ["HOSTILE_RECORDS", "Hesitant", "ListSinkConformance", "Remote", "Setting", "SourceConformance"]
+__all__ = [
+    "HOSTILE_RECORDS",
+    "Drift",
+    "Hesitant",
+    "ListSinkConformance",
+    "Remote",
+    "Setting",
+    "SinkConformance",
+    "SourceConformance",
+    "Told",
+    "Working",
+]

@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import ValidationError
 
-from switchyard.api import ConnectorSpec, TransientError
+from switchyard.api import ConnectorSpec, QuotaExhausted, TransientError
 from switchyard.api.errors import SwitchyardError
 from switchyard.api.records import JSON
 from switchyard.testing.bench import Bench, held, secrets_of
-from switchyard.testing.wire import Api, answering
+from switchyard.testing.wire import Api, Fault, after, answering, once, unanswered, unheard
 
 _LONG = 7200.0
 _PATIENCE = 100  # looks, 10 ms apart, at what a server takes a moment to let go of
@@ -75,6 +76,26 @@ def assert_told(errors: Iterable[SwitchyardError]) -> None:
     for error in errors:
         assert isinstance(error, TransientError)
         assert error.retry_after == _LONG, f"Retry-After: {_LONG} became {error.retry_after}"
+
+
+def assert_exhausted(error: Exception | None) -> None:
+    """The error says that the calls of the day are used up, and until when."""
+    assert isinstance(error, QuotaExhausted), f"an exhausted quota ended with {type(error).__name__}: {error}"
+    now = datetime.now(UTC).replace(tzinfo=None)
+    assert error.until.tzinfo is None and error.until > now, "`until` is no instant to come, in UTC without zone"
+
+
+def places(calls: int) -> list[int]:
+    """Places to fail at: the first two calls, one in the middle, the last two."""
+    return sorted({0, 1, calls // 2, calls - 2, calls - 1} & set(range(calls)))
+
+
+def everywhere(calls: int) -> Iterator[Fault]:
+    """Answers that are lost, once and from then on, of calls that are carried out and that are not."""
+    for place in places(calls):
+        for lost in (unanswered, unheard):
+            yield once(lost, at=place)
+            yield after(place, lost)
 
 
 def error_of(act: Callable[[], object], meaning: type[SwitchyardError]) -> SwitchyardError:

@@ -6,20 +6,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import httpx
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from switchyard.api import AuthError, ListRef, ListSink, QuotaExhausted, RemoteList, TransientError
+from switchyard.api import AuthError, ListRef, ListSink, RemoteList, TransientError
 from switchyard.api.errors import SwitchyardError
 from switchyard.testing.bench import Bench, held
-from switchyard.testing.conformance.common import BUSY_FOR_LONG, assert_told, error_of, left_behind
+from switchyard.testing.conformance.common import (
+    BUSY_FOR_LONG,
+    assert_exhausted,
+    assert_told,
+    error_of,
+    everywhere,
+    left_behind,
+    places,
+)
 from switchyard.testing.conformance.list_fixtures import Hesitant, ListSinkFixtures, People, Remote
 from switchyard.testing.conformance.outcomes import Outcome, applied, assert_verdicts, read_back, until_error
-from switchyard.testing.wire import Fault, Lag, after, answering, once, unanswered, unheard
+from switchyard.testing.wire import Fault, Lag, after, answering
 
 # The same rows are refused in every run, so that whoever passes today passes tomorrow.
 _REPEATABLE = settings(
@@ -113,7 +120,7 @@ class ListSinkFaults(ListSinkFixtures):
         """Whether or not a call was carried out whose answer is lost: nothing is confirmed that is not so, and the
         same changes again make everything right.
         """
-        for lost in _everywhere(_calls(bench, people)):
+        for lost in everywhere(_calls(bench, people)):
             changes = people.joining()
             records = set(remote.records())
             with bench.built() as built:
@@ -142,7 +149,7 @@ class ListSinkFaults(ListSinkFixtures):
         """The hub learns what was done before, and until when to wait; nothing more is asked of the vendor."""
         if exhausted is None:
             pytest.skip("give the fixture `exhausted`: what the vendor answers when the calls of the day are used up")
-        for done in _places(_calls(bench, people)):
+        for done in places(_calls(bench, people)):
             changes = people.joining()
             records = set(remote.records())
             with bench.built() as built:
@@ -152,11 +159,7 @@ class ListSinkFaults(ListSinkFixtures):
                 asked = built.wire.requests
                 receipts, error = until_error(built.connector, ref, changes)
                 late = built.wire.requests - asked - done - 1
-            assert isinstance(error, QuotaExhausted), f"an exhausted quota ended with {type(error).__name__}: {error}"
-            now = datetime.now(UTC).replace(tzinfo=None)
-            assert error.until.tzinfo is None and error.until > now, (
-                "`until` is no instant to come, in UTC without zone"
-            )
+            assert_exhausted(error)
             assert late < bench.limits.concurrency, f"{late} calls were made after the quota was exhausted"
             outcome = Outcome.of(receipts)
             unsaid = len(set(remote.records()) - records - set(outcome.upserted.values()))
@@ -215,19 +218,6 @@ def _calls(bench: Bench, people: People) -> int:
         if built.wire.requests == before:
             pytest.skip("the connector makes no HTTP call")
         return built.wire.requests - before
-
-
-def _places(calls: int) -> list[int]:
-    """Places to fail at: the first two calls, one in the middle, the last two."""
-    return sorted({0, 1, calls // 2, calls - 2, calls - 1} & set(range(calls)))
-
-
-def _everywhere(calls: int) -> Iterator[Fault]:
-    """Answers that are lost, once and from then on, of calls that are carried out and that are not."""
-    for place in _places(calls):
-        for lost in (unanswered, unheard):
-            yield once(lost, at=place)
-            yield after(place, lost)
 
 
 def _errors(bench: Bench, people: People, fault: Fault, meaning: type[SwitchyardError]) -> list[SwitchyardError]:

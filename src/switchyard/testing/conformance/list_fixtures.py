@@ -41,6 +41,14 @@ class Hesitant(Protocol):
         """As `refuse`, for a reason that passes. No values: take all rows again."""
 
 
+@runtime_checkable
+class Working(Protocol):
+    """A `Remote` of a vendor that works asynchronously."""
+
+    def work(self) -> None:
+        """Let the vendor finish the jobs it has."""
+
+
 class People:
     """People whom the vendor does not know: each time new ones."""
 
@@ -88,6 +96,11 @@ class ListSinkFixtures(Conformance):
     def many(self) -> int:
         """How many people take several calls to write and several pages to read back."""
         return 300
+
+    @pytest.fixture
+    def bulk(self) -> int | None:
+        """How many people make a `Pollable` sink give a ticket; None where it is none."""
+        return None
 
     @pytest.fixture
     def exhausted(self) -> httpx.Response | None:

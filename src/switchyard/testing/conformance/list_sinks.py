@@ -1,4 +1,4 @@
-"""The kit for list sinks: what they promise while all is well. What they promise besides is in `list_faults`."""
+"""The kit for list sinks: what they promise while all is well; besides, see `list_faults` and `list_jobs`."""
 
 # ruff: noqa: S101  # a kit is made of assertions
 
@@ -17,15 +17,17 @@ from switchyard.testing.bench import Bench, is_json
 from switchyard.testing.conformance.common import assert_secrets_stay, error_of
 from switchyard.testing.conformance.list_faults import ListSinkFaults
 from switchyard.testing.conformance.list_fixtures import People, Remote
+from switchyard.testing.conformance.list_jobs import ListSinkJobs
 from switchyard.testing.conformance.outcomes import Outcome, applied, read_back, remote_ids_of
 from switchyard.testing.wire import answering
 
 
-class ListSinkConformance(ListSinkFaults):
+class ListSinkConformance(ListSinkFaults, ListSinkJobs):
     """The checks for list sinks.
 
     Give `spec`, `config`, `remote`, and `api` for a vendor that is a function. Give `exhausted`, and a `remote` that is
-    `Hesitant`, where the vendor has such answers; without them their checks are skipped. The network fails by itself.
+    `Hesitant`, where the vendor has such answers; `bulk`, and a `remote` that is `Working`, where it works
+    asynchronously. Without them their checks are skipped. The network fails by itself.
     """
 
     def test_secrets_stay_secret(self, bench: Bench, wanted: RemoteList, caplog: pytest.LogCaptureFixture) -> None:

@@ -105,13 +105,18 @@ def _receipts(sink: ListSink, ref: ListRef, changes: ListChanges) -> Iterator[Li
     for receipt in sink.apply(ref, changes):
         yield receipt
         tickets.append(receipt.ticket)
-    for ticket in filter(None, tickets):
+    yield from until_settled(sink, ref, tickets)
+
+
+def until_settled(sink: ListSink, ref: ListRef, tickets: Iterable[str | None]) -> Iterator[ListReceipt]:
+    """What the vendor gives later, for these tickets and those that follow them."""
+    for first in filter(None, tickets):
         assert isinstance(sink, Pollable), "a receipt carries a ticket, and the sink has no `poll`"
-        for _ in range(_POLLS):
-            last = None
+        ticket: str | None = first
+        asked = 0
+        while ticket is not None:
+            assert asked < _POLLS, f"a ticket was polled {_POLLS} times and is still not settled"
+            asked, last = asked + 1, None
             for last in sink.poll(ref, ticket):
                 yield last
-            if last is None or last.ticket is None:
-                break
-        else:
-            raise AssertionError(f"a ticket was polled {_POLLS} times and is still not settled")
+            ticket = last.ticket if last else None

@@ -12,7 +12,7 @@ from functools import partial
 import httpx
 import pytest
 
-from switchyard.api import AuthError, SourceSpec, Stream, TransientError
+from switchyard.api import AuthError, Stream, TransientError
 from switchyard.api.errors import SwitchyardError
 from switchyard.testing.bench import (
     HOSTILE_RECORDS,
@@ -27,38 +27,25 @@ from switchyard.testing.bench import (
 )
 from switchyard.testing.conformance.common import (
     BUSY_FOR_LONG,
-    Conformance,
     assert_secrets_stay,
     assert_told,
     error_of,
     left_behind,
 )
+from switchyard.testing.conformance.source_faults import SourceFaults
+from switchyard.testing.conformance.source_fixtures import over_http
 from switchyard.testing.wire import Fault, after, answering, once, unheard
 
 _SHORT = 7.0
 
 
-class SourceConformance(Conformance):
+class SourceConformance(SourceFaults):
     """The checks for sources.
 
     Give `spec` and `config`, and `api` for a vendor that is a function. Serve at least two pages, with equal cursor
-    values on both sides of a page's end. Give `empty` and `hostile` too; without them their checks are skipped.
+    values on both sides of a page's end. Give `empty` and `hostile` too, and of `exhausted`, `deleting`, `drifted` and
+    `relinked` those that the vendor can; without them their checks are skipped.
     """
-
-    @pytest.fixture
-    def streams(self, spec: SourceSpec) -> Sequence[Stream]:
-        """The streams that the fixtures serve."""
-        return spec.streams
-
-    @pytest.fixture
-    def empty(self) -> Setting | None:
-        """A `config` or an `api` with not one record."""
-        return None
-
-    @pytest.fixture
-    def hostile(self) -> Setting | None:
-        """A `config` or an `api` with `HOSTILE_RECORDS` and no other, in the first of `streams`."""
-        return None
 
     def test_secrets_stay_secret(
         self, bench: Bench, streams: Sequence[Stream], caplog: pytest.LogCaptureFixture
@@ -142,7 +129,7 @@ class SourceConformance(Conformance):
 
     def test_a_short_retry_after_is_waited_out(self, bench: Bench, streams: Sequence[Stream]) -> None:
         """429 with a wait of seconds is waited out, and nothing is missing."""
-        for stream, _ in _over_http(bench, streams):
+        for stream, _ in over_http(bench, streams):
             with bench.built(once(answering(httpx.Response(429, headers={"retry-after": str(_SHORT)})))) as built:
                 read = texts_of(built.connector.read(stream, None))
                 assert max(built.context.waits, default=0) >= _SHORT, f"{stream.name}: Retry-After was not waited out"
@@ -213,22 +200,9 @@ class SourceConformance(Conformance):
     ) -> list[SwitchyardError]:
         """The errors that reading ends with where the vendor fails at once, and where it fails after one answer."""
         errors = []
-        for stream, requests in _over_http(bench, streams):
+        for stream, requests in over_http(bench, streams):
             for answers in range(min(requests, 2)):
                 with bench.built(after(answers, fault)) as built:
                     pages = built.connector.read(stream, None)
                     errors.append(error_of(partial(list, pages), meaning))
         return errors
-
-
-def _over_http(bench: Bench, streams: Sequence[Stream]) -> list[tuple[Stream, int]]:
-    """The streams that are read by HTTP, with the number of calls."""
-    found = []
-    for stream in streams:
-        with bench.built() as built:
-            list(built.connector.read(stream, None))
-            if built.wire.requests:
-                found.append((stream, built.wire.requests))
-    if not found:
-        pytest.skip("the connector makes no HTTP call")
-    return found
