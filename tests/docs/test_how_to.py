@@ -30,6 +30,14 @@ def test_run_on_postgresql(reader: Reader, postgres: Postgres) -> None:
     assert not (reader.folder / ".switchyard" / "store.db").exists()
 
 
+def test_send_webhooks(reader: Reader) -> None:
+    reader.follow(blocks(HOW_TO / "send-webhooks.md"))
+
+
+def test_connect_hubspot(reader: Reader) -> None:
+    reader.follow(blocks(HOW_TO / "connect-hubspot.md"))
+
+
 def test_watch_the_hub(reader: Reader) -> None:
     reader.write("switchyard.yaml", "connections: {}\n")
     reader.follow(blocks(HOW_TO / "watch-the-hub.md"))

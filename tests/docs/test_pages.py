@@ -24,6 +24,8 @@ EXECUTED = [
     DOCS / "how-to" / "run-on-postgresql.md",
     DOCS / "how-to" / "watch-the-hub.md",
     DOCS / "how-to" / "run-as-a-service.md",
+    DOCS / "how-to" / "send-webhooks.md",
+    DOCS / "how-to" / "connect-hubspot.md",
     DOCS / "tutorial" / "first-exact-list.md",
 ]
 """Pages that a test follows from top to bottom."""

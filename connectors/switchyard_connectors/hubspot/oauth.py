@@ -3,50 +3,100 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from switchyard.api import AuthError, PermanentError
 from switchyard.api.http import HttpClient, json_of
-from switchyard_connectors.hubspot import OAuthConfig
+from switchyard.api.tokens import KeptSecret
+from switchyard_connectors.hubspot.config import OAuthConfig
+
+_SHORT = 120.0
+"""Seconds: a token with less to go is not handed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An access token, and until when it is good in monotonic seconds."""
+
+    token: str = field(repr=False)
+    until: float
+
+
+class Accesses:
+    """The access tokens of this process, in memory alone.
+
+    A connector lives as long as one sync of one stream, which webhooks may cause every second; a token lasts half an
+    hour. And of two that exchange one refresh token at once, the slower would hold one that was replaced meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._known: dict[str, Access] = {}
+
+    def other_than(self, spent: str | None, key: str, exchange: Callable[[], Access]) -> Access:
+        """The token under `key`; a new one where it is `spent` or nears its end. One at a time exchanges."""
+        with self._lock:
+            lock = self._locks[key]
+        with lock:
+            known = self._known.get(key)
+            if known is None or known.token == spent or known.until - time.monotonic() < _SHORT:
+                known = self._known[key] = exchange()
+            return known
+
+
+ACCESSES = Accesses()
 
 
 class TokenEndpoint:
-    """Fetches access tokens for `CachedToken`, which sees to it that one thread does so at a time.
+    """Fetches access tokens for `CachedToken`.
 
     HubSpot's refresh tokens live long, but an answer may bring a new one (vendor documentation, authentication/oauth).
     It is on disk before the access token that came with it is used; where that file is lost, the configured one serves.
 
     Args:
         client: a client without a bearer.
-        path: of the endpoint.
+        address: the endpoint's, as base URL and path.
         app: the configured credentials.
-        folder: where a newer refresh token is kept, readable by nobody else.
+        folder: where a newer refresh token is kept.
     """
 
-    def __init__(self, client: HttpClient, path: str, app: OAuthConfig, folder: Path) -> None:
+    def __init__(self, client: HttpClient, address: tuple[str, str], app: OAuthConfig, folder: Path) -> None:
         self._client = client
-        self._path = path
+        self._path = address[1]
         self._app = app
-        self._configured = app.refresh_token.get_secret_value()
-        # Named by the configured token, so that signing in again puts the kept one out of use.
-        self._file = folder / f"refresh-{hashlib.sha256(self._configured.encode()).hexdigest()[:16]}"
+        refresh, secret = app.refresh_token.get_secret_value(), app.client_secret.get_secret_value()
+        self._refresh = KeptSecret(folder, refresh)
+        self._given: str | None = None
+        # Whose workspace, and which credentials for whom.
+        whose = "\n".join((str(folder.resolve()), *address, app.client_id, secret, refresh))
+        self._key = hashlib.sha256(whose.encode()).hexdigest()
 
     def fetch(self) -> tuple[str, float]:
-        """An access token and the seconds it is good for.
+        """An access token and the seconds it is good for. That it is asked for again says that the last one is not.
 
         Raises:
             AuthError: HubSpot refuses the refresh token or the app.
         """
-        kept = self._file.read_text() if self._file.exists() else None
-        if kept is not None:
-            try:
-                return self._exchange(kept)
-            except AuthError:
-                self._file.unlink()
-        return self._exchange(self._configured)
+        access = ACCESSES.other_than(self._given, self._key, self._exchanged)
+        self._given = access.token
+        return access.token, access.until - time.monotonic()
 
-    def _exchange(self, refresh: str) -> tuple[str, float]:
+    def _exchanged(self) -> Access:
+        newest, configured = self._refresh.read(), self._app.refresh_token.get_secret_value()
+        if newest != configured:
+            try:
+                return self._exchange(newest)
+            except AuthError:
+                self._refresh.forget()
+        return self._exchange(configured)
+
+    def _exchange(self, refresh: str) -> Access:
         # In the body: what stands in a URL is logged on the way.
         form = {
             "grant_type": "refresh_token",
@@ -63,16 +113,5 @@ class TokenEndpoint:
             newer = str(body.get("refresh_token") or refresh)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise PermanentError("HubSpot's token endpoint answered without a token") from None
-        if newer != refresh:
-            self._keep(newer)
-        return access, seconds
-
-    def _keep(self, refresh: str) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._file.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(refresh)
-            file.flush()
-            os.fsync(descriptor)
-        fresh.replace(self._file)
+        self._refresh.keep(newer)
+        return Access(access, time.monotonic() + seconds)

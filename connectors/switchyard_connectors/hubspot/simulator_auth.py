@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from switchyard.testing.simulator import Answer, Refusal, Request, Route
-from switchyard_connectors.hubspot.simulator_portal import Portal, Problem, iso
+from switchyard_connectors.hubspot.simulator_portal import COMPANY, CONTACT, DEAL, Portal, Problem, iso
 
+_OBJECTS = re.compile(r"/objects/(?:\d{4}-\d{2}/)?([^/]+)")
 STATIC = "pat-na1-simulator"
 LIFETIME = 1_800
 
@@ -107,8 +109,20 @@ def _bearer(request: Request) -> str:
 
 
 def _scope(route: Route) -> str:
-    read = route.method == "GET" or route.pattern.endswith(("/read", "/search"))
+    read = route.method == "GET" or route.pattern.endswith(("/read", "/search", "/all"))
+    access = "read" if read else "write"
+    if "/email/public" in route.pattern:
+        return "content"
+    if "/form" in route.pattern:
+        return "forms"
+    if "/send" in route.pattern:
+        return "analytics.behavioral_events.send"
     if "/properties" in route.pattern:
         return "crm.objects.contacts.read" if read else "crm.schemas.contacts.write"
-    resource = "lists" if "/lists" in route.pattern else "objects.contacts"
-    return f"crm.{resource}.{'read' if read else 'write'}"
+    if "schemas" in route.pattern:
+        return "crm.schemas.custom.read"
+    if "/lists" in route.pattern:
+        return f"crm.lists.{access}"
+    named = _OBJECTS.search(route.pattern)
+    held = next((kind.name for kind in (CONTACT, COMPANY, DEAL) if named and named[1] in kind.names), "custom")
+    return f"crm.objects.{held if named else 'contacts'}.{access}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from switchyard.testing.simulator import Answer, Request
-from switchyard.testing.simulator_delays import Delayed
+from switchyard_connectors.hubspot.simulator_members import ContactList
 from switchyard_connectors.hubspot.simulator_portal import CONTACT_TYPE, Portal, iso
 
 PAGE = 250
@@ -19,67 +18,6 @@ CLEARABLE = 100_000
 RESTORABLE = 90 * 86_400
 """Seconds for which a deleted list can be restored (vendor documentation, crm/lists)."""
 _KINDS = ("MANUAL", "DYNAMIC", "SNAPSHOT")
-_KEPT = ("id", "name", "kind", "created", "updated", "version", "deleted")
-
-
-@dataclass(slots=True)
-class ContactList:
-    """A list; `members` maps record id to the instant of joining, in epoch seconds. Who reads it may see less."""
-
-    id: str
-    name: str
-    kind: str
-    created: float
-    updated: float
-    version: int = 1
-    deleted: float | None = None
-    members: dict[int, float] = field(default_factory=dict)
-    _seen: Delayed[int, float] = field(init=False, repr=False)
-    _sorted: tuple[int, list[int]] = (-1, [])
-
-    def __post_init__(self) -> None:
-        self._seen = Delayed(dict(self.members))
-
-    def join(self, record_id: int, at: float, since: float | None = None) -> bool:
-        """Put a record on; `since` where it joined earlier than `at`. Whether it was not there."""
-        if record_id in self.members:
-            return False
-        self.members[record_id] = at if since is None else since
-        self._seen.note(at, record_id, self.members[record_id])
-        return True
-
-    def leave(self, record_id: int, at: float) -> float | None:
-        """Take a record off. When it had joined, None where it was not there."""
-        joined = self.members.pop(record_id, None)
-        if joined is not None:
-            self._seen.note(at, record_id, None)
-        return joined
-
-    def seen(self, until: float) -> Mapping[int, float]:
-        """The members as they were then, or later where that was read already."""
-        return self._seen.until(until)
-
-    def ordered(self, until: float) -> list[int]:
-        """The record ids of `seen`, rising."""
-        seen = self.seen(until)
-        if self._sorted[0] != self._seen.version:
-            self._sorted = self._seen.version, sorted(seen)
-        return self._sorted[1]
-
-    def dump(self) -> dict[str, Any]:
-        """As JSON, in which keys are texts."""
-        return {name: getattr(self, name) for name in _KEPT} | {
-            "members": {str(record_id): joined for record_id, joined in self.members.items()}
-        }
-
-    @classmethod
-    def load(cls, state: Mapping[str, Any]) -> ContactList:
-        members = {int(record_id): joined for record_id, joined in state["members"].items()}
-        return cls(**{**state, "members": members})
-
-    def changed(self, at: float) -> None:
-        self.updated = at
-        self.version += 1
 
 
 class Lists:
@@ -185,18 +123,41 @@ class Lists:
         count, offset = int(wanted.get("count", 20)), int(wanted.get("offset", 0))
         if not 1 <= count <= SEARCH_PAGE or offset >= SEARCH_CAP:
             raise self._portal.invalid(f"count must be at most {SEARCH_PAGE}, offset below {SEARCH_CAP}")
+        found = self._chosen(wanted)
+        if wanted.get("sort") in ("HS_UPDATED_AT", "-HS_UPDATED_AT"):
+            found.sort(key=lambda entry: (entry.updated, int(entry.id)), reverse=wanted["sort"].startswith("-"))
+        rows = [self._with_sizes(entry) for entry in found[offset : offset + count]]
+        end = offset + len(rows)
+        return Answer(body={"lists": rows, "hasMore": end < len(found), "offset": end, "total": len(found)})
+
+    def every(self, request: Request) -> Answer:
+        """Page through lists without an end (vendor documentation, crm/lists of 2026-09)."""
+        wanted = request.json()
+        count = int(wanted.get("count", 20))
+        if not 1 <= count <= SEARCH_PAGE:
+            raise self._portal.invalid(f"count must be at most {SEARCH_PAGE}")
+        after = int(wanted.get("after") or 0)
+        found = [entry for entry in self._chosen(wanted) if int(entry.id) > after]
+        body: dict[str, Any] = {"lists": [self._with_sizes(entry) for entry in found[:count]]}
+        if len(found) > count:
+            body["paging"] = {"next": {"after": found[count - 1].id}}
+        return Answer(body=body)
+
+    def _chosen(self, wanted: Mapping[str, Any]) -> list[ContactList]:
         text, kinds = str(wanted.get("query") or "").lower(), wanted.get("processingTypes") or _KINDS
-        found = [
+        return [
             entry
             for entry in self.lists.values()
             if entry.deleted is None and text in entry.name.lower() and entry.kind in kinds
         ]
-        rows = [
-            self._json(entry) | {"additionalProperties": {"hs_list_size": str(len(entry.members))}}
-            for entry in found[offset : offset + count]
-        ]
-        end = offset + len(rows)
-        return Answer(body={"lists": rows, "hasMore": end < len(found), "offset": end, "total": len(found)})
+
+    def _with_sizes(self, entry: ContactList) -> dict[str, Any]:
+        sizes = {
+            "hs_list_size": str(len(entry.members)),
+            "hs_last_record_added_at": str(int(entry.added * 1000)) if entry.added else "",
+            "hs_last_record_removed_at": str(int(entry.removed * 1000)) if entry.removed else "",
+        }
+        return self._json(entry) | {"additionalProperties": sizes}
 
     def rename_call(self, request: Request) -> Answer:
         entry, name = self._addressed(request), request.arguments().get("listName", "")
@@ -248,12 +209,13 @@ class Lists:
         return self._page(request, entry, ordered[start : start + limit], len(ordered) > start + limit)
 
     def members_by_joining(self, request: Request) -> Answer:
-        """Who is on the list, in order of joining."""
+        """Who is on the list, in order of joining; with `before`, even an empty one, the newest first."""
         entry, limit = self._addressed(request), self._limit(request)
         seen = entry.seen(self._shown_until())
-        ordered = sorted(seen, key=lambda record_id: (seen[record_id], record_id))
-        after = int(request.arguments().get("after", 0))
-        start = ordered.index(after) + 1 if after in seen else 0
+        newest_first = "before" in request.arguments()
+        place = int(request.arguments().get("before" if newest_first else "after") or 0)
+        ordered = sorted(seen, key=lambda record_id: (seen[record_id], record_id), reverse=newest_first)
+        start = ordered.index(place) + 1 if place in seen else 0
         return self._page(request, entry, ordered[start : start + limit], len(ordered) > start + limit)
 
     def of_record(self, request: Request) -> Answer:

@@ -11,8 +11,49 @@ from typing import Any
 
 from switchyard.testing.simulator import Answer, Refusal
 
-CONTACT_TYPE = "0-1"
-CONTACT_NAMES = frozenset({CONTACT_TYPE, "contact", "contacts"})
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of records.
+
+    Args:
+        id: such as 0-1.
+        name: plural, as paths have it.
+        single: as types of webhooks have it.
+        changed: the property that holds the instant of the last change.
+        shown: properties that are answered unless others are asked for.
+        always: properties that are answered whatever is asked for.
+    """
+
+    id: str
+    name: str
+    single: str
+    changed: str = "hs_lastmodifieddate"
+    shown: tuple[str, ...] = ()
+    always: tuple[str, ...] = ("createdate", "hs_lastmodifieddate", "hs_object_id")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What paths may call it."""
+        return tuple(dict.fromkeys((self.name, self.single, self.id)))
+
+
+CONTACT = Kind(
+    "0-1",
+    "contacts",
+    "contact",
+    "lastmodifieddate",
+    ("firstname", "lastname"),
+    ("createdate", "email", "hs_object_id", "lastmodifieddate"),
+)
+COMPANY = Kind("0-2", "companies", "company", shown=("domain", "name"))
+DEAL = Kind("0-3", "deals", "deal", shown=("amount", "closedate", "dealname", "dealstage", "pipeline"))
+CONTACT_TYPE = CONTACT.id
+
+
+def custom_kind(number: int, name: str) -> Kind:
+    """The type of custom objects that was made as the account's so manieth."""
+    return Kind(f"2-{number}", name, f"p1_{name}")
 
 
 @dataclass(frozen=True, slots=True)

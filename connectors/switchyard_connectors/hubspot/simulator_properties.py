@@ -1,4 +1,4 @@
-"""Contact properties of the HubSpot simulator: their definitions, and what values they take."""
+"""Properties of the HubSpot simulator: the definitions of one type of records, and what values they take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any
 
 from switchyard.testing.simulator import Answer, Refusal, Request
-from switchyard_connectors.hubspot.simulator_portal import CONTACT_NAMES, Portal, Problem
+from switchyard_connectors.hubspot.simulator_portal import CONTACT, Kind, Portal, Problem
 
 _FIELD_TYPES = {
     "string": "text",
@@ -21,6 +21,7 @@ _FIELD_TYPES = {
     "phone_number": "phonenumber",
 }
 _LIFECYCLE = ("subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", "other")
+_TYPES = {"amount": "number", "closedate": "datetime"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _EMAIL = re.compile(r"[^@\s,;<>()\"]+@[^@\s,;<>()\"]+\.[^@\s,;<>()\".]{2,}")
 
@@ -28,21 +29,29 @@ _EMAIL = re.compile(r"[^@\s,;<>()\"]+@[^@\s,;<>()\"]+\.[^@\s,;<>()\".]{2,}")
 class Properties:
     """The definitions, by name; `unique` are the names of those that identify a record."""
 
-    def __init__(self, portal: Portal) -> None:
+    def __init__(self, portal: Portal, kind: Kind = CONTACT) -> None:
         self._portal = portal
+        self._kind = kind
         self.known: dict[str, dict[str, Any]] = {}
         self.unique: set[str] = set()
         self._checks: dict[str, Callable[[str], str | None]] = {}
-        for name in ("firstname", "lastname", "phone", "city", "country", "zip", "company", "website", "address"):
+        if kind is CONTACT:
+            self._define_contacts()
+        for name in kind.shown:
+            if name not in self.known:
+                self.define({"name": name, "type": _TYPES.get(name, "string")}, custom=False)
+        for name in ("createdate", kind.changed):
+            self.define({"name": name, "type": "datetime"}, custom=False, read_only=True)
+        self.define({"name": "hs_object_id", "type": "number"}, custom=False, read_only=True)
+        self.define({"name": "hs_merged_object_ids", "type": "string"}, custom=False, read_only=True)
+
+    def _define_contacts(self) -> None:
+        for name in (*CONTACT.shown, "phone", "city", "country", "zip", "company", "website", "address", "jobtitle"):
             self.define({"name": name}, custom=False)
         self.define({"name": "email", "hasUniqueValue": True}, custom=False)
         self.define({"name": "hs_additional_emails", "type": "enumeration"}, custom=False)
         options = [{"label": name, "value": name} for name in _LIFECYCLE]
         self.define({"name": "lifecyclestage", "type": "enumeration", "options": options}, custom=False)
-        for name in ("createdate", "lastmodifieddate"):
-            self.define({"name": name, "type": "datetime"}, custom=False, read_only=True)
-        self.define({"name": "hs_object_id", "type": "number"}, custom=False, read_only=True)
-        self.define({"name": "hs_merged_object_ids", "type": "string"}, custom=False, read_only=True)
 
     def define(self, wanted: Mapping[str, Any], *, custom: bool = True, read_only: bool = False) -> dict[str, Any]:
         """Add a definition: `name`, and whatever else differs from a plain text property."""
@@ -104,26 +113,22 @@ class Properties:
             [{"message": text, "code": code, "context": {"propertyName": [name]}} for name, code, text in errors],
         )
 
-    def list_all(self, request: Request) -> Answer:
-        self._check_type(request)
+    def list_all(self, _: Request) -> Answer:
         return Answer(body={"results": list(self.known.values())})
 
     def get(self, request: Request) -> Answer:
-        self._check_type(request)
         name = request.params["name"]
         if name not in self.known:
-            raise self._portal.absent(f"Property {name} does not exist on object type CONTACT")
+            raise self._portal.absent(f"Property {name} does not exist on object type {self._kind.single.upper()}")
         return Answer(body=self.known[name])
 
     def create(self, request: Request) -> Answer:
-        self._check_type(request)
         wanted = request.json()
         if problem := self._refusal(wanted):
             return self._portal.error(problem.status, problem)
         return Answer(201, self.define(wanted))
 
     def batch_create(self, request: Request) -> Answer:
-        self._check_type(request)
         results: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
         for wanted in request.json()["inputs"]:
@@ -153,10 +158,24 @@ class Properties:
             return Problem("CONFLICT", f'A property named "{wanted["name"]}" already exists.')
         return None
 
-    def _check_type(self, request: Request) -> None:
-        if request.params["object_type"] not in CONTACT_NAMES:
-            message = f"Unable to infer object type from: {request.params['object_type']}"
-            raise Refusal(self._portal.error(400, Problem("VALIDATION_ERROR", message)))
+
+class Schemas:
+    """The properties of every type, by whatever paths call it."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self._by_name: dict[str, Properties] = {}
+
+    def add(self, kind: Kind, properties: Properties) -> None:
+        self._by_name |= dict.fromkeys(kind.names, properties)
+
+    def of(self, request: Request) -> Properties:
+        """Those of the type that the path names. Raises Refusal."""
+        wanted = request.params["object_type"]
+        if wanted not in self._by_name:
+            problem = Problem("VALIDATION_ERROR", f"Unable to infer object type from: {wanted}")
+            raise Refusal(self._portal.error(400, problem))
+        return self._by_name[wanted]
 
 
 def _check_of(definition: Mapping[str, Any]) -> Callable[[str], str | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from switchyard.api import (
     ListChanges,
     ListReceipt,
     ListRef,
+    Member,
     Page,
     PermanentError,
     Rejection,
@@ -23,14 +23,13 @@ from switchyard.api import (
     TransientError,
 )
 from switchyard.api.errors import ListGone
-from switchyard.api.http import CachedToken, json_of
 from switchyard.api.records import JSON
-from switchyard_connectors.hubspot import HubSpotConfig, limits_of
+from switchyard_connectors.hubspot.account import Account, object_of
+from switchyard_connectors.hubspot.config import HubSpotConfig, limits_of
 from switchyard_connectors.hubspot.memberships import change
-from switchyard_connectors.hubspot.oauth import TokenEndpoint
-from switchyard_connectors.hubspot.paths import PATHS
-from switchyard_connectors.hubspot.refusals import body_of, classify
-from switchyard_connectors.hubspot.upserts import BATCH, Upserts, rows_of
+from switchyard_connectors.hubspot.properties import Properties
+from switchyard_connectors.hubspot.refusals import body_of
+from switchyard_connectors.hubspot.upserts import BATCH, Upserts, rows_of, zoned
 
 _CONTACTS = "0-1"
 _PAGE = 250
@@ -43,31 +42,24 @@ class HubSpotLists:
     """Contact lists of one HubSpot account. A `ListSink`, `Checkable`, `Costed` and `Lagging`."""
 
     def __init__(self, config: HubSpotConfig, context: Context) -> None:
-        self._paths = PATHS[config.api]
+        self._account = Account(config, context)
+        self._paths = self._account.paths
+        self._properties = Properties(self._account, config)
         self._batch = config.membership_batch
         self._concurrency = limits_of(config).concurrency
         self._lag = config.list_lag
-        self._classify = classify(config.time_zone, lambda: datetime.now(UTC))
         self._key_fields: dict[str, str] = {}
         self._unchecked: dict[str, RemoteList] = {}
-        bearer: str | CachedToken
-        if config.oauth is not None:
-            endpoint = TokenEndpoint(
-                context.http(config.base_url), self._paths.oauth, config.oauth, context.workspace / "oauth"
-            )
-            bearer = CachedToken(endpoint.fetch)
-        else:
-            bearer = config.token.get_secret_value() if config.token else ""
-        self._http = context.http(config.base_url, bearer=bearer)
+        self._missing: dict[str, Sequence[str]] = {}
 
     def check(self) -> None:
-        self._get(f"{self._paths.properties}/contacts/email")
+        self._account.get(f"{self._paths.properties}/contacts/email")
 
     def ensure(self, wanted: RemoteList, known: str | None) -> ListRef:
-        """Find or create the list and the properties.
+        """Find or create the list, and see that the properties can be written.
 
         A known list takes one call: its properties are looked at when the first row is to be written, since a run
-        without changes needs none of them.
+        without changes needs none of them. Then those are created, too, that HubSpot lacks: the rows say what type.
 
         Raises:
             ListGone: the known list was deleted.
@@ -75,10 +67,10 @@ class HubSpotLists:
         """
         ref = self._by_id(known) if known is not None else self._by_name(wanted.name) or self._create(wanted.name)
         self._key_fields[ref.id] = wanted.key_field
+        self._missing.pop(ref.id, None)
+        self._unchecked[ref.id] = wanted
         if known is None:
-            self._ensure_properties(wanted)
-        else:
-            self._unchecked[ref.id] = wanted
+            self._missing[ref.id] = self._properties.check(wanted)
         return ref
 
     def apply(self, ref: ListRef, changes: ListChanges) -> Iterator[ListReceipt]:
@@ -93,8 +85,8 @@ class HubSpotLists:
         if refused:
             yield ListReceipt(rejected=refused)
         if rows and ref.id in self._unchecked:
-            self._ensure_properties(self._unchecked[ref.id])
-            del self._unchecked[ref.id]
+            self._ensure_properties(ref.id, changes.upsert)
+        rows = zoned(rows, self._properties.instants)
         ids: dict[str, str] = {}
         spare = max(64, len(rows) // BATCH)
         for receipt in Upserts(key_field, self._post_contacts, spare, self._concurrency).run(rows):
@@ -116,8 +108,8 @@ class HubSpotLists:
         after = cursor["after"] if cursor else ""
         path = f"{self._paths.lists}/{ref.id}/memberships"
         while after is not None:
-            answer = self._get(path, params={"limit": _PAGE, "after": after or None}, accept=(404,))
-            body = _object(self._present(ref.id, answer))
+            answer = self._account.get(path, params={"limit": _PAGE, "after": after or None}, accept=(404,))
+            body = object_of(self._present(ref.id, answer))
             following = (body.get("paging") or {}).get("next") or {}
             if following.get("after") == after:
                 raise PermanentError(f"the members of HubSpot list {ref.id} lead from page to page in a circle")
@@ -139,17 +131,17 @@ class HubSpotLists:
         return self._lag
 
     def _by_id(self, list_id: str) -> ListRef:
-        answer = self._get(f"{self._paths.lists}/{quote(list_id, safe='')}", accept=(404,))
+        answer = self._account.get(f"{self._paths.lists}/{quote(list_id, safe='')}", accept=(404,))
         return _usable(_list_of(self._present(list_id, answer)))
 
     def _by_name(self, name: str) -> ListRef | None:
         path = f"{self._paths.lists}/object-type-id/{_CONTACTS}/name/{quote(name, safe='')}"
-        answer = self._get(path, accept=(404,))
+        answer = self._account.get(path, accept=(404,))
         return None if answer.status_code == httpx.codes.NOT_FOUND else _usable(_list_of(answer))
 
     def _create(self, name: str) -> ListRef:
         body: JSON = {"name": name, "objectTypeId": _CONTACTS, "processingType": "MANUAL"}
-        answer = self._http.post(self._paths.lists, json=body, accept=(400, 409), classify=self._classify)
+        answer = self._account.post(self._paths.lists, json=body, accept=(400, 409))
         if not answer.is_success:
             # Somebody may have taken the name a moment ago.
             if ref := self._by_name(name):
@@ -159,73 +151,22 @@ class HubSpotLists:
         made = _list_of(answer)
         return ListRef(str(made["listId"]), str(made.get("name", name)), created=True)
 
-    def _ensure_properties(self, wanted: RemoteList) -> None:
-        names = set(wanted.fields) | {wanted.key_field}
-        if names == {"email"}:
-            return
-        path = f"{self._paths.properties}/contacts"
-        found = self._properties(path)
-        key = wanted.key_field
-        if key != "email" and not found.get(key, {}).get("hasUniqueValue"):
-            raise PermanentError(
-                f"HubSpot has no contact property {key!r} with unique values, so it cannot be the key; "
-                "create it in HubSpot as a unique property"
-            )
-        fixed = sorted(name for name in names - {key} if name in found and _is_read_only(found[name]))
-        if fixed:
-            raise PermanentError(
-                f"HubSpot sets the contact properties {', '.join(fixed)} itself; take them out of the audience's fields"
-            )
-        if missing := sorted(names - found.keys()):
-            self._create_properties(path, missing)
-
-    def _properties(self, path: str) -> Mapping[str, Mapping[str, Any]]:
-        return {row["name"]: row for row in _object(self._get(path)).get("results") or ()}
-
-    def _create_properties(self, path: str, names: Sequence[str]) -> None:
-        """As text: what the values will be is not known here."""
-        inputs: list[JSON] = [
-            {
-                "name": name,
-                "label": name.replace("_", " ").capitalize(),
-                "type": "string",
-                "fieldType": "text",
-                "groupName": "contactinformation",
-            }
-            for name in names
-        ]
-        answer = self._http.post(
-            f"{path}/batch/create",
-            json={"inputs": inputs},
-            repeatable=True,
-            accept=(409,),
-            classify=self._classify,
-        )
-        if answer.status_code == httpx.codes.CONFLICT:
-            # Some were made meanwhile, or by an earlier try whose answer was lost; the others may be missing still.
-            if missing := sorted(set(names) - self._properties(path).keys()):
-                raise TransientError(f"HubSpot has not created the contact properties {', '.join(missing)} yet")
-            return
-        errors = _object(answer).get("errors") or []
-        categories = sorted({str(error.get("category")) for error in errors if error.get("category") != "CONFLICT"})
-        if categories:
-            raise PermanentError(
-                f"HubSpot refuses to create some of the contact properties {', '.join(names)} "
-                f"({', '.join(categories)}); create them in HubSpot or rename them in the audience"
-            )
+    def _ensure_properties(self, list_id: str, members: Sequence[Member]) -> None:
+        missing = self._missing.pop(list_id, None)
+        if missing is None:
+            missing = self._properties.check(self._unchecked[list_id])
+        self._properties.create(missing, members)
+        del self._unchecked[list_id]
 
     def _post_contacts(self, operation: str, body: JSON) -> httpx.Response:
         path = f"{self._paths.objects}/contacts/{operation}"
         # Reading and upserting twice does no more than once.
-        return self._http.post(path, json=body, repeatable=True, accept=(400, 409), classify=self._classify)
+        return self._account.post(path, json=body, repeatable=True, accept=(400, 409))
 
     def _put_members(self, ref: ListRef, body: JSON) -> Mapping[str, Any]:
         path = f"{self._paths.lists}/{ref.id}/memberships/add-and-remove"
-        answer = self._http.put(path, json=body, accept=(404,), classify=self._classify)
-        return _object(self._present(ref.id, answer))
-
-    def _get(self, path: str, params: Mapping[str, Any] | None = None, accept: Sequence[int] = ()) -> httpx.Response:
-        return self._http.get(path, params=params, accept=accept, classify=self._classify)
+        answer = self._account.put(path, json=body, accept=(404,))
+        return object_of(self._present(ref.id, answer))
 
     def _present(self, list_id: str, answer: httpx.Response) -> httpx.Response:
         if answer.status_code == httpx.codes.NOT_FOUND:
@@ -237,15 +178,8 @@ def _known(records: Mapping[str, str | None]) -> dict[str, str]:
     return {key: record_id for key, record_id in records.items() if record_id}
 
 
-def _object(answer: httpx.Response) -> Mapping[str, Any]:
-    body = json_of(answer)
-    if not isinstance(body, dict):
-        raise TransientError(f"{answer.request.method} on HubSpot answered JSON that is no object")
-    return body
-
-
 def _list_of(answer: httpx.Response) -> Mapping[str, Any]:
-    found = _object(answer).get("list")
+    found = object_of(answer).get("list")
     if not isinstance(found, dict) or "listId" not in found:
         raise TransientError("HubSpot answered a question for a list with something else")
     return found
@@ -267,7 +201,3 @@ def _usable(found: Mapping[str, Any]) -> ListRef:
 
 def _deleted(list_id: str) -> ListGone:
     return ListGone(f"list {list_id} was deleted in HubSpot; restore it there (possible for 90 days)")
-
-
-def _is_read_only(found: Mapping[str, Any]) -> bool:
-    return bool(found.get("calculated") or (found.get("modificationMetadata") or {}).get("readOnlyValue"))

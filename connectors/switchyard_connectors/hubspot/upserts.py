@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -28,7 +29,6 @@ class Row:
 
     key: str
     value: str
-    remote_id: str | None
     properties: Mapping[str, str]
 
 
@@ -53,8 +53,21 @@ def rows_of(members: Iterable[Member], key_field: str) -> tuple[list[Row], dict[
         properties = {
             name: _text(given) for name, given in member.fields.items() if name != key_field or key_field != "email"
         }
-        rows[value.lower()] = Row(member.key, value, member.remote_id, properties)
+        rows[value.lower()] = Row(member.key, value, properties)
     return list(rows.values()), rejected
+
+
+def zoned(rows: list[Row], instants: Collection[str]) -> list[Row]:
+    """The rows, with a zone in the values of these properties: the hub's instants are in UTC and do not say so."""
+    if not instants:
+        return rows
+    return [
+        replace(
+            row,
+            properties={name: _in_utc(value) if name in instants else value for name, value in row.properties.items()},
+        )
+        for row in rows
+    ]
 
 
 _Asked: TypeAlias = "tuple[Sequence[Row], bool, Any]"
@@ -132,14 +145,14 @@ class Upserts:
         good = [row for index, row in enumerate(rows) if index not in bad]
         by_trace = {str(index): row for index, row in enumerate(rows) if index not in bad}
         by_value = {row.value.lower(): row for row in good}
-        by_id = {row.remote_id: row for row in good if row.remote_id is not None}
         upserted: dict[str, str] = {}
         ids = [str(result["id"]) for result in results if result.get("id")]
         for result in results:
             record_id = str(result.get("id") or "")
             answered = _text(_properties(result).get(self._key_field)).strip().lower()
             trace = str(result.get("objectWriteTraceId") or "")
-            row = by_trace.get(trace) or by_value.get(answered) or by_id.get(record_id)
+            # The id that a row was known by says nothing: it may be the answer to somebody who has become that record.
+            row = by_trace.get(trace) or by_value.get(answered)
             if row is not None and record_id:
                 upserted[row.key] = record_id
         silent = [row for row in good if row.key not in upserted]
@@ -211,6 +224,17 @@ def _strings(value: Any) -> list[str]:
 def _properties(result: Mapping[str, Any]) -> Mapping[str, Any]:
     properties = result.get("properties")
     return properties if isinstance(properties, dict) else {}
+
+
+def _in_utc(value: str) -> str:
+    """An ISO 8601 instant without a zone as one in UTC; anything else, such as epoch milliseconds, as it is."""
+    if value.isdecimal():
+        return value
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return value if at.tzinfo is not None else f"{at.isoformat(timespec='milliseconds')}Z"
 
 
 def _text(value: Any) -> str:

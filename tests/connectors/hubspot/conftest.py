@@ -2,40 +2,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from switchyard.api import ListChanges, ListReceipt, ListRef, Member, RemoteList
-from switchyard.api.http import Budget, HttpClient
+from switchyard.api import Cursor, ListChanges, ListReceipt, ListRef, Member, Page, RemoteList, Stream
+from switchyard.api.http import Budget
+from switchyard.api.records import DELETED
+from switchyard.testing.builders import SimpleContext
 from switchyard.testing.simulator import ManualClock
-from switchyard_connectors.hubspot import HubSpotConfig, switchyard_connectors
+from switchyard_connectors.hubspot import SOURCE, HubSpotConfig, switchyard_connectors
 from switchyard_connectors.hubspot.simulator import Account, HubSpotSimulator
 from switchyard_connectors.hubspot.simulator_auth import STATIC
 from switchyard_connectors.hubspot.sink import HubSpotLists
+from switchyard_connectors.hubspot.source import HubSpot
+from switchyard_connectors.hubspot.streams import streams_of
 
 SPEC = switchyard_connectors()[0]
 UNLIMITED = Account(tier=None)
-
-
-@dataclass(frozen=True)
-class HubContext:
-    """What the hub hands to a connector, without the hub. Waiting moves the clock and takes no time."""
-
-    workspace: Path
-    budget: Budget
-    clients: list[HttpClient] = field(default_factory=list)
-    connection: str = "crm"
-    project: Path = Path()
-
-    def http(self, base_url: str, *, bearer: str | Callable[[], str] | None = None) -> HttpClient:
-        self.clients.append(HttpClient(base_url, bearer=bearer, budget=self.budget))
-        return self.clients[-1]
-
-    def marked(self, stream: str, marks: Collection[str]) -> frozenset[str]:
-        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -84,6 +70,55 @@ class Desk:
         return [f"{call.method} {call.route}" for call in self.simulator.calls(since=before)]
 
 
+@dataclass
+class Library:
+    """A simulator with a source at work on it."""
+
+    simulator: HubSpotSimulator
+    config: HubSpotConfig
+    context: SimpleContext
+    clock: ManualClock
+
+    def stream(self, name: str = "contacts") -> Stream:
+        return next(each for each in streams_of(self.config) if each.name == name)
+
+    def pages(self, cursor: Cursor = None, stream: str = "contacts") -> Iterator[Page]:
+        """The pages behind a cursor, by a source that was built anew."""
+        return HubSpot(self.config, self.context, self.clock).read(self.stream(stream), cursor)
+
+    def read(self, cursor: Cursor = None, stream: str = "contacts") -> list[Page]:
+        """All pages behind a cursor."""
+        return list(self.pages(cursor, stream))
+
+    def sync(self, cursor: Cursor = None, stream: str = "contacts") -> tuple[list[dict[str, Any]], Cursor]:
+        """All records behind a cursor, and the cursor behind them."""
+        pages = self.read(cursor, stream)
+        return [dict(record) for page in pages for record in page.records], pages[-1].cursor if pages else cursor
+
+    def ids(self, cursor: Cursor = None, stream: str = "contacts") -> tuple[set[str], Cursor]:
+        """The ids of the records that there are, and the cursor."""
+        records, after = self.sync(cursor, stream)
+        return {record["id"] for record in records if DELETED not in record}, after
+
+    def add(self, count: int, **values: Any) -> list[str]:
+        """Contacts p0, p1, … that searching finds by now: their ids."""
+        people = [self.simulator.contacts.add({"email": f"p{each}@x.example", **values}) for each in range(count)]
+        self.clock.advance(600)
+        return [each.id for each in people]
+
+    def assert_read(self, ids: Collection[str], cursor: Cursor = None) -> Cursor:
+        """These contacts are read, and no others; gives the cursor behind them."""
+        found, after = self.ids(cursor)
+        assert found == set(ids)
+        return after
+
+    def calls(self, path: str, action: Callable[[], Any]) -> int:
+        """How many calls whose path this expression finds an action made."""
+        before = self.simulator.journal.total
+        action()
+        return self.simulator.count(None, path, since=before)
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
@@ -99,12 +134,10 @@ def open_desk(tmp_path: Path, clock: ManualClock) -> Iterator[Callable[..., Desk
         if "oauth" not in config:
             config.setdefault("token", STATIC)
         checked = HubSpotConfig(base_url=simulator.url, **config)
-        budget = Budget(SPEC.limits(checked), clock=clock, sleep=clock.advance, wall=clock)
-        context = HubContext(tmp_path, budget)
-        desk = Desk(simulator, SPEC.build(checked, context), clock)
-        for client in context.clients:
-            opened.callback(client.close)
-        return desk
+        context = SimpleContext(tmp_path)
+        context.budget = Budget(SPEC.limits(checked), clock=clock, sleep=clock.advance, wall=clock)
+        opened.callback(context.close)
+        return Desk(simulator, SPEC.build(checked, context), clock)
 
     with opened:
         yield open_one
@@ -125,3 +158,28 @@ def people() -> Callable[..., list[Member]]:
         ]
 
     return make
+
+
+@pytest.fixture
+def open_library(tmp_path: Path, clock: ManualClock) -> Iterator[Callable[..., Library]]:
+    """Open a library: `account` for the simulator, the rest for the connector's configuration."""
+    opened = contextlib.ExitStack()
+
+    def open_one(account: Account = UNLIMITED, **config: Any) -> Library:
+        simulator = opened.enter_context(HubSpotSimulator(account, clock=clock))
+        if "oauth" not in config:
+            config.setdefault("token", STATIC)
+        config = {"tier": "none", "read": ("contacts",), "properties": {"contacts": ("firstname",)}, **config}
+        context = SimpleContext(tmp_path)
+        limits = SOURCE.limits(HubSpotConfig(base_url=simulator.url, **config))
+        context.budget = Budget(limits, clock=clock, sleep=clock.advance, wall=clock)
+        opened.callback(context.close)
+        return Library(simulator, HubSpotConfig(base_url=simulator.url, **config), context, clock)
+
+    with opened:
+        yield open_one
+
+
+@pytest.fixture
+def library(open_library: Callable[..., Library]) -> Library:
+    return open_library()

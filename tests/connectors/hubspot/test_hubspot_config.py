@@ -6,17 +6,36 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from switchyard.api import ListSinkSpec
-from switchyard_connectors.hubspot import HubSpotConfig, switchyard_connectors
+from switchyard.api import ListSinkSpec, SinkSpec, SourceSpec
+from switchyard_connectors.hubspot import EVENTS, HubSpotConfig, switchyard_connectors
+from switchyard_connectors.hubspot import LISTS as SPEC
+from switchyard_connectors.hubspot.config import HubSpotEventsConfig
+from switchyard_connectors.hubspot.streams import streams_of
 
-(SPEC,) = switchyard_connectors()
 OAUTH = {"client_id": "app", "client_secret": "hush-1", "refresh_token": "hush-2"}
 
 
-def test_it_contributes_a_list_sink_with_a_simulator():
-    assert isinstance(SPEC, ListSinkSpec)
-    assert SPEC.name == "hubspot"
-    assert SPEC.simulator == "switchyard_connectors.hubspot.simulator:HubSpotSimulator"
+def test_it_contributes_lists_a_source_and_events_of_one_account():
+    specs = switchyard_connectors()
+    assert [(type(spec), spec.name) for spec in specs] == [
+        (ListSinkSpec, "hubspot"),
+        (SourceSpec, "hubspot"),
+        (SinkSpec, "hubspot_events"),
+    ]
+    assert {spec.simulator for spec in specs} == {"switchyard_connectors.hubspot.simulator:HubSpotSimulator"}
+    events = HubSpotEventsConfig(token="t", entered="pe1_in")
+    assert len({SPEC.account(HubSpotConfig(token="t")), EVENTS.account(events)}) == 1
+    assert EVENTS.batch == 500
+
+
+def test_a_connection_that_only_keeps_lists_reads_nothing():
+    assert streams_of(HubSpotConfig(token="t")) == ()
+
+
+def test_what_is_read_is_what_the_configuration_names():
+    config = HubSpotConfig(token="t", read=["deals", "lists"], custom_objects="cars")
+    assert [stream.name for stream in streams_of(config)] == ["deals", "lists", "cars"]
+    assert [config.belonging_to(name) for name in ("deals", "contacts", "cars")] == [("contacts",), (), ()]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +96,12 @@ def test_accounts_differ_by_credential_and_do_not_show_it():
         {"token": "t", "concurrency": 0},
         {"token": "t", "list_lag": -1},
         {"token": "t", "tokn": "t"},
+        {"token": "t", "read": "tickets"},
+        {"token": "t", "custom_objects": "contacts"},
+        {"token": "t", "custom_objects": "../contacts"},
+        {"token": "t", "properties": {"lists": ["name"]}},
+        {"token": "t", "associations": {"contacts": ["a/b"]}},
+        {"token": "t", "property_types": {"score": "money"}},
     ],
 )
 def test_a_wrong_configuration_is_refused(config):
@@ -89,6 +114,6 @@ def test_secrets_are_not_shown():
 
 
 def test_importing_the_package_is_light():
-    heavy = ("pyarrow", "starlette", "uvicorn", "httpx", "duckdb")
+    heavy = ("pyarrow", "numpy", "starlette", "uvicorn", "httpx", "duckdb")
     code = f"import sys, switchyard_connectors.hubspot; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -135,30 +135,82 @@ def test_a_name_taken_at_the_last_moment_is_the_list(desk):
     assert not desk.ensure("vip").created
 
 
-def test_missing_properties_are_made_in_one_call(desk, people):
-    fields = ("email", "city", "rfm_cell", "lifetime_value")
-    calls = desk.calls(lambda: desk.ensure(fields=fields))
-    assert calls.count("GET /crm/properties/2026-03/{object_type}") == 1
-    assert calls.count("POST /crm/properties/2026-03/{object_type}/batch/create") == 1
-    assert desk.simulator.properties.known["rfm_cell"]["type"] == "string"
-    assert not [call for call in desk.calls(lambda: desk.ensure(fields=fields)) if call.startswith("POST")]
-    done = desk.deliver(desk.ensure(), upsert=people(1, lifetime_value=12.5, rfm_cell=["a", "b"], city=None))
-    stored = desk.simulator.contacts.records[done.upserted["p0"]].properties
-    assert (stored["lifetime_value"], stored["rfm_cell"], stored.get("city")) == ("12.5", "a;b", None)
+def test_missing_properties_are_made_in_one_call_with_the_first_rows_and_of_their_values_type(desk, people):
+    ref = desk.ensure(fields=("email", "city", "rfm_cell", "lifetime_value", "is_vip", "born", "seen", "nothing"))
+    given = {"lifetime_value": 12.5, "is_vip": True, "born": "1990-05-01", "seen": "2026-05-01T10:00:00Z"}
+    members = [*people(1, city=None, rfm_cell=["a", "b"], **given), *people(1, start=1, rfm_cell="c", lifetime_value=3)]
+    calls = desk.calls(lambda: desk.deliver(ref, upsert=members))
+    assert [call.partition("}")[2] for call in calls if "properties" in call] == ["/batch/create"]
+    known = desk.simulator.properties.known
+    types = {name: known[name]["type"] for name in (*given, "rfm_cell", "nothing")}
+    assert types == {
+        "lifetime_value": "number",
+        "is_vip": "bool",
+        "born": "date",
+        "seen": "datetime",
+        "rfm_cell": "string",
+        "nothing": "string",
+    }
+    again = desk.calls(lambda: desk.deliver(desk.ensure(fields=("email", "rfm_cell")), upsert=members))
+    assert not [call for call in again if "batch/create" in call]
+    stored = desk.simulator.contacts.find("email", "p0@x.example").properties
+    assert (stored["lifetime_value"], stored["rfm_cell"], stored["is_vip"]) == ("12.5", "a;b", "true")
 
 
-def test_a_property_made_meanwhile_is_welcome(desk):
+def test_a_whole_number_that_hubspots_numbers_cannot_hold_becomes_a_text(desk, people):
+    desk.deliver(desk.ensure(fields=("email", "card", "points")), upsert=people(1, card=2**53 + 1, points=2**53))
+    known = desk.simulator.properties.known
+    assert (known["card"]["type"], known["points"]["type"]) == ("string", "number")
+    assert desk.simulator.contacts.find("email", "p0@x.example").properties["card"] == "9007199254740993"
+
+
+def test_an_instant_names_its_zone_where_hubspot_holds_one(desk, people):
+    """The hub's instants are in UTC and do not say so. A text that looks like one stays as it is."""
+    desk.simulator.properties.define({"name": "seen", "type": "datetime"})
+    desk.simulator.properties.define({"name": "note", "type": "string"})
+    given = {"seen": "2026-05-01T10:00:00", "first_seen": "2026-05-01T10:00:00.25", "note": "2026-05-01T10:00:00"}
+    ref = desk.ensure(fields=("email", *given))
+    desk.deliver(ref, upsert=[*people(1, **given), *people(1, start=1, seen="2026-05-01T12:00:00+02:00")])
+    stored = desk.simulator.contacts.find("email", "p0@x.example").properties
+    assert [stored[name] for name in given] == ["2026-05-01T10:00:00.000Z", "2026-05-01T10:00:00.250Z", given["note"]]
+    other = desk.simulator.contacts.find("email", "p1@x.example").properties
+    assert other["seen"] == "2026-05-01T12:00:00+02:00"
+
+
+def test_the_configuration_says_what_type_a_property_gets(open_desk, people):
+    desk = open_desk(property_types={"score": "string"})
+    desk.deliver(desk.ensure(fields=("email", "score")), upsert=people(1, score=7))
+    assert desk.simulator.properties.known["score"]["type"] == "string"
+
+
+def test_what_exists_stays_as_it_is(desk, people):
+    desk.simulator.properties.define({"name": "score", "type": "string", "label": "Ours"})
+    desk.deliver(desk.ensure(fields=("email", "score")), upsert=people(1, score=7))
+    assert (desk.simulator.properties.known["score"]["type"], desk.simulator.properties.known["score"]["label"]) == (
+        "string",
+        "Ours",
+    )
+
+
+def test_properties_are_not_made_where_that_is_not_wanted(open_desk):
+    desk = open_desk(create_properties=False)
+    with pytest.raises(PermanentError, match=r"rfm_cell.*create_properties"):
+        desk.ensure(fields=("email", "rfm_cell"))
+
+
+def test_a_property_made_meanwhile_is_welcome(desk, people):
     body = {"status": "error", "category": "CONFLICT", "message": "exists"}
     desk.simulator.script("POST", "/batch/create", [Answer(409, body), Fault(drop="after")])
     with pytest.raises(TransientError, match="rfm_cell"):
-        desk.ensure(fields=("email", "rfm_cell"))
-    assert desk.ensure(fields=("email", "rfm_cell")).id
+        desk.deliver(desk.ensure(fields=("email", "rfm_cell")), upsert=people(1, rfm_cell="a"))
+    done = desk.deliver(desk.ensure(fields=("email", "rfm_cell")), upsert=people(1, rfm_cell="a"))
+    assert done.upserted
     assert "rfm_cell" in desk.simulator.properties.known
 
 
-def test_a_property_that_hubspot_refuses_to_make_stops_with_its_name(desk):
+def test_a_property_that_hubspot_refuses_to_make_stops_with_its_name(desk, people):
     with pytest.raises(PermanentError, match=r"Rfm-Cell.*VALIDATION_ERROR"):
-        desk.ensure(fields=("email", "Rfm-Cell"))
+        desk.deliver(desk.ensure(fields=("email", "Rfm-Cell")), upsert=people(1))
 
 
 def test_a_property_that_hubspot_sets_itself_stops_before_the_first_write(desk):
@@ -249,6 +301,21 @@ def test_a_record_merged_away_comes_back_with_the_winners_id(desk):
     assert done.upserted == {"p": winner}
     assert desk.held(ref) == {winner}
     assert contacts.records[winner].properties["email"] == "winner@x.example"
+
+
+def test_an_erased_contact_is_neither_made_again_nor_tried_again(desk):
+    """A delivery that comes behind a privacy deletion: by either of its addresses, and by its id."""
+    ref = desk.ensure()
+    contacts = desk.simulator.contacts
+    one = contacts.merge(*(contacts.add({"email": f"{name}@x.example"}).id for name in ("main", "alias")))
+    contacts.erase(one)
+    again = [Member(name, one, {"email": f"{name}@x.example", "city": "Graz"}) for name in ("main", "alias")]
+    done = desk.deliver(ref, upsert=again, add=[*again, Member("by_id", one)])
+    assert done.codes == {"main": "VALIDATION_ERROR", "alias": "VALIDATION_ERROR", "by_id": "record_missing"}
+    assert done.retryable == {"by_id"}
+    assert not contacts.records
+    assert desk.held(ref) == set()
+    assert desk.simulator.count("POST", "gdpr-delete") == 0
 
 
 def test_two_members_that_hubspot_holds_as_one_record_do_not_undo_each_other(desk):

@@ -132,6 +132,21 @@ def test_a_row_refused_with_the_id_it_was_known_by_does_not_get_another_rows_ans
     assert (done.upserted, done.codes) == ({"alias": main}, {"bad": "INVALID_EMAIL"})
 
 
+def test_one_who_was_known_as_the_record_of_another_address_does_not_get_that_ones_answer(desk):
+    """Ann had the record, which Bob's address leads to by now; Ann's new address becomes a record of its own."""
+    ref, contacts = desk.ensure(), desk.simulator.contacts
+    ids = set()
+    for number in range(8):
+        main, alias = f"main{number}@x.example", f"bob{number}@x.example"
+        bob = contacts.merge(*(contacts.add({"email": address}).id for address in (main, alias)))
+        members = [Member("ann", bob, {"email": f"ann{number}@x.example"}), Member("bob", None, {"email": alias})]
+        done = desk.deliver(ref, upsert=members, add=members)
+        ann = contacts.find("email", f"ann{number}@x.example").id
+        assert done.upserted == {"ann": ann, "bob": bob}
+        ids |= {ann, bob}
+    assert desk.held(ref) == ids
+
+
 def test_results_that_carry_trace_ids_are_matched_by_them():
     rows, _ = rows_of([Member(f"p{n}", fields={"email": f"p{n}@x.example"}) for n in range(3)], "email")
 
