@@ -96,13 +96,13 @@ def order(number: int, email: str, at: datetime) -> dict[str, str]:
     return {"order_id": f"o{number}", "email": email, "at": at.isoformat()}
 
 
-def post_order(client: httpx.Client, sent: dict[str, str]) -> httpx.Response:
+def post_order(client: httpx.Client, sent: dict[str, Any], connection: str = "orders") -> httpx.Response:
     """Post an order as its shop does, signed."""
     body, sent_at = json.dumps(sent), str(int(time.time()))
     signed = f"{sent['order_id']}.{sent_at}.{body}".encode()
     signature = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
     headers = {"webhook-id": sent["order_id"], "webhook-timestamp": sent_at, "webhook-signature": f"v1,{signature}"}
-    return client.post("/hooks/orders", content=body, headers=headers | {"content-type": "application/json"})
+    return client.post(f"/hooks/{connection}", content=body, headers=headers | {"content-type": "application/json"})
 
 
 def track(client: httpx.Client, call: str, **said: Any) -> None:
