@@ -38,6 +38,10 @@ def test_connect_hubspot(reader: Reader) -> None:
     reader.follow(blocks(HOW_TO / "connect-hubspot.md"))
 
 
+def test_connect_salesforce(reader: Reader) -> None:
+    reader.follow(blocks(HOW_TO / "connect-salesforce.md"))
+
+
 def test_watch_the_hub(reader: Reader) -> None:
     reader.write("switchyard.yaml", "connections: {}\n")
     reader.follow(blocks(HOW_TO / "watch-the-hub.md"))

@@ -26,6 +26,7 @@ EXECUTED = [
     DOCS / "how-to" / "run-as-a-service.md",
     DOCS / "how-to" / "send-webhooks.md",
     DOCS / "how-to" / "connect-hubspot.md",
+    DOCS / "how-to" / "connect-salesforce.md",
     DOCS / "tutorial" / "first-exact-list.md",
 ]
 """Pages that a test follows from top to bottom."""
@@ -103,8 +104,7 @@ def test_settings_are_valid(page: Path) -> None:
 
 def laid_into(whole: dict[str, Any], depth: int, given: dict[str, Any]) -> dict[str, Any]:
     ((name, connection),) = list(whole["connections"].items())
-    laid = {"connector": connection["connector"]} | (given if depth == 4 else connection | {"config": given})
-    return {"connections": {name: laid}}
+    return {"connections": {name: connection | (given if depth == 4 else {"config": given})}}
 
 
 def test_the_readme_shows_the_files_of_the_minimal_configuration() -> None:
