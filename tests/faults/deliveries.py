@@ -26,6 +26,7 @@ from switchyard.app import audiences
 from switchyard.app.segments import evaluate
 from switchyard.app.syncs import sync_all
 from switchyard.testing.simulator import Fault, ManualClock
+from switchyard_connectors.hubspot.oauth import ACCESSES
 from switchyard_connectors.hubspot.simulator import Account, HubSpotSimulator
 
 DELIVERER = Path(__file__).with_name("deliverer.py")
@@ -295,3 +296,5 @@ class Snapshot:
         shop.require(self.bound)
         shop.crm.forget_script()
         shop.crm.load(json.loads(self.crm))
+        # It does not know what it has given out since.
+        ACCESSES.forget()

@@ -49,6 +49,11 @@ class Accesses:
                 known = self._known[key] = exchange()
             return known
 
+    def forget(self) -> None:
+        """Know none, as a new process does."""
+        with self._lock:
+            self._known.clear()
+
 
 ACCESSES = Accesses()
 

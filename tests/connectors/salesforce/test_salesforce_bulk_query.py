@@ -42,7 +42,7 @@ def test_what_changed_goes_by_queries(bulk, clock):
 
 @pytest.mark.parametrize("count", [1, 9, 10, 11, 25])
 def test_a_job_takes_as_few_calls_as_there_can_be(bulk, count):
-    """1 + one look + ⌈N/maxRecords⌉ + 1 to delete it (vendor page, 1.10), and a count before the first."""
+    """1 + one look + ⌈N/maxRecords⌉ + 1 to delete it, and a count before the first."""
     ids = add_contacts(bulk, count)
     bulk.read("Lead")
     calls = bulk.calls(lambda: ids.remove(bulk.ids()[0]))

@@ -423,7 +423,7 @@ def test_upserts_by_external_id_take_one_call_for_a_thousand(desk, count):
 
 @pytest.mark.parametrize("count", [*_EDGES, pytest.param(5_001, marks=pytest.mark.slow)])
 def test_delivering_takes_the_calls_that_are_reckoned(desk, people, count):
-    """Adding ⌈N/1000⌉, removing ⌈N/5000⌉ look-ups and ⌈N/1000⌉ deletions, reading back ⌈N/2000⌉ (vendor page, 1.10)."""
+    """Adding ⌈N/1000⌉, removing ⌈N/5000⌉ look-ups and ⌈N/1000⌉ deletions, reading back ⌈N/2000⌉."""
     members = people(count)
     ref = desk.ensure()
     done = []
@@ -467,7 +467,7 @@ def rows_sent(desk) -> list[list[dict[str, str]]]:
 
 
 def test_a_job_takes_five_calls_and_its_looks(bulk):
-    """Create, put, release, successes, failures (vendor page, 1.10); the members come after."""
+    """Create, put, release, successes, failures; the members come after."""
     ref = bulk.ensure(key_field="Ext__c", fields=("Ext__c", "LastName"))
     members = by_external_id(1_001)
     started: list[Delivery] = []
