@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from switchyard.api import AuthError, PermanentError
 from switchyard.api.http import HttpClient, json_of
-from switchyard.api.tokens import KeptSecret
+from switchyard.api.tokens import KeptSecret, SharedTokens
 from switchyard_connectors.hubspot.config import OAuthConfig
 
 _SHORT = 120.0
@@ -27,35 +24,12 @@ class Access:
     until: float
 
 
-class Accesses:
-    """The access tokens of this process, in memory alone.
-
-    A connector lives as long as one sync of one stream, which webhooks may cause every second; a token lasts half an
-    hour. And of two that exchange one refresh token at once, the slower would hold one that was replaced meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._known: dict[str, Access] = {}
-
-    def other_than(self, spent: str | None, key: str, exchange: Callable[[], Access]) -> Access:
-        """The token under `key`; a new one where it is `spent` or nears its end. One at a time exchanges."""
-        with self._lock:
-            lock = self._locks[key]
-        with lock:
-            known = self._known.get(key)
-            if known is None or known.token == spent or known.until - time.monotonic() < _SHORT:
-                known = self._known[key] = exchange()
-            return known
-
-    def forget(self) -> None:
-        """Know none, as a new process does."""
-        with self._lock:
-            self._known.clear()
+def _has_time(access: Access) -> bool:
+    return access.until - time.monotonic() >= _SHORT
 
 
-ACCESSES = Accesses()
+ACCESSES = SharedTokens[Access]()
+"""The access tokens of this process."""
 
 
 class TokenEndpoint:
@@ -88,7 +62,7 @@ class TokenEndpoint:
         Raises:
             AuthError: HubSpot refuses the refresh token or the app.
         """
-        access = ACCESSES.other_than(self._given, self._key, self._exchanged)
+        access = ACCESSES.other_than(self._given, self._key, self._exchanged, _has_time)
         self._given = access.token
         return access.token, access.until - time.monotonic()
 

@@ -6,9 +6,7 @@ import hashlib
 import json
 import math
 import re
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,7 @@ from pydantic import SecretStr
 
 from switchyard.api import AuthError, ConfigError, PermanentError, TransientError
 from switchyard.api.http import CachedToken, HttpClient, json_of
-from switchyard.api.tokens import KeptSecret, assertion
+from switchyard.api.tokens import KeptSecret, SharedTokens, assertion
 from switchyard.api.transport import names_internal
 from switchyard_connectors.salesforce.config import SalesforceConfig, is_trusted
 
@@ -40,35 +38,8 @@ class Session:
     user_id: str | None
 
 
-class Sessions:
-    """The sessions of this process, in memory alone.
-
-    A connector lives as long as one sync of one stream, which pushes may cause every second; a session lasts for hours,
-    and Salesforce refuses whoever signs in too often.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._known: dict[str, Session] = {}
-
-    def other_than(self, token: str | None, key: str, sign_in: Callable[[], Session]) -> Session:
-        """The session under `key`, a new one where its token is this one, which was refused. One at a time signs in."""
-        with self._lock:
-            lock = self._locks[key]
-        with lock:
-            known = self._known.get(key)
-            if known is None or known.token == token:
-                known = self._known[key] = sign_in()
-            return known
-
-    def forget(self) -> None:
-        """Begin as a new process does."""
-        with self._lock:
-            self._known.clear()
-
-
-SESSIONS = Sessions()
+SESSIONS = SharedTokens[Session]()
+"""The sessions of this process."""
 
 
 class SignIn:

@@ -7,9 +7,10 @@ import os
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from switchyard.api.errors import AuthError, ConfigError
 
@@ -73,6 +74,55 @@ class CachedToken:
         with self._lock:
             if token == self._token:
                 self._token = None
+
+
+class HasToken(Protocol):
+    """What a sign-in gave."""
+
+    @property
+    def token(self) -> str:
+        """The access token."""
+
+
+Grant = TypeVar("Grant", bound=HasToken)
+
+
+class SharedTokens(Generic[Grant]):
+    """What sign-ins gave to this process, in memory alone, for connectors that come and go.
+
+    A connector lives as long as one sync of one stream, which pushes may cause every second; a token lasts much longer,
+    and vendors refuse whoever signs in too often. Safe to use from many threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._known: dict[str, Grant] = {}
+
+    def other_than(
+        self,
+        spent: str | None,
+        key: str,
+        sign_in: Callable[[], Grant],
+        serves: Callable[[Grant], bool] = lambda _: True,
+    ) -> Grant:
+        """What is known under `key`; anew where its token is `spent`, or where it does not serve any more.
+
+        One thread at a time signs in for a key: of two that exchange one refresh token at once, the slower would hold
+        one that was replaced meanwhile.
+        """
+        with self._lock:
+            lock = self._locks[key]
+        with lock:
+            known = self._known.get(key)
+            if known is None or known.token == spent or not serves(known):
+                known = self._known[key] = sign_in()
+            return known
+
+    def forget(self) -> None:
+        """Know nothing, as a new process does."""
+        with self._lock:
+            self._known.clear()
 
 
 class KeptSecret:

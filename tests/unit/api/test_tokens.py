@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import jwt
@@ -11,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from switchyard.api import ConfigError
-from switchyard.api.tokens import KeptSecret, assertion
+from switchyard.api.tokens import KeptSecret, SharedTokens, assertion
 
 _PEM = serialization.Encoding.PEM
 
@@ -106,3 +109,39 @@ def test_a_bad_key_is_an_error_of_the_configuration_that_does_not_quote_it(key):
         with pytest.raises(ConfigError, match="RSA key in PEM") as raised:
             assertion({}, bad)
         assert not bad or bad not in str(raised.value)
+
+
+@dataclass(frozen=True)
+class Grant:
+    token: str
+
+
+def grants():
+    numbers = itertools.count(1)
+    return lambda: Grant(f"t{next(numbers)}")
+
+
+def test_of_ten_threads_with_a_spent_token_one_signs_in():
+    shared, sign_in = SharedTokens[Grant](), grants()
+    assert shared.other_than(None, "org", sign_in) == Grant("t1")
+    with ThreadPoolExecutor(10) as threads:
+        given = set(threads.map(lambda _: shared.other_than("t1", "org", sign_in), range(10)))
+    assert given == {Grant("t2")}
+
+
+def test_keys_have_grants_of_their_own():
+    shared, sign_in = SharedTokens[Grant](), grants()
+    assert [shared.other_than(None, key, sign_in).token for key in ("a", "b", "a")] == ["t1", "t2", "t1"]
+
+
+def test_a_grant_that_does_not_serve_any_more_is_replaced():
+    shared, sign_in = SharedTokens[Grant](), grants()
+    shared.other_than(None, "org", sign_in)
+    assert shared.other_than(None, "org", sign_in, lambda known: known.token != "t1") == Grant("t2")
+
+
+def test_what_is_forgotten_is_asked_for_anew():
+    shared, sign_in = SharedTokens[Grant](), grants()
+    shared.other_than(None, "org", sign_in)
+    shared.forget()
+    assert shared.other_than(None, "org", sign_in) == Grant("t2")
