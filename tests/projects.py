@@ -20,6 +20,7 @@ from sqlmodel import select
 from switchyard.api import Page, Reject, Stream
 from switchyard.api.records import JSON, Cursor
 from switchyard.api.transforms import RecordTransform
+from switchyard.app import commands
 from switchyard.app.hub import Hub
 from switchyard.app.project import Project, open_project
 from switchyard.config.mapping import MappingPatch, merge_mapping
@@ -178,6 +179,11 @@ def invariants(monkeypatch: pytest.MonkeyPatch) -> None:
             leave(hub, *error)
 
     monkeypatch.setattr(Hub, "__exit__", checked)
+
+
+def full_pass(hub: Hub) -> dict[str, Any]:
+    """What `switchyard run` does."""
+    return commands.carry_out(hub, "run", {}, lambda *_: None)
 
 
 @dataclass

@@ -12,10 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.projects import Folder, events_of, rows_of, shop
+from tests.projects import Folder, events_of, full_pass, rows_of, shop
 
 from switchyard.app import audiences
-from switchyard.app.passes import full_pass
 from switchyard.app.syncs import sync_all
 from switchyard.demo.retailer import Retailer
 from switchyard.demo.truth import Truth

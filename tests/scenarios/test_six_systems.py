@@ -17,10 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.projects import Folder, rows_of
+from tests.projects import Folder, full_pass, rows_of
 from tests.scenarios.test_live import SECRET, order, post_order
 
-from switchyard.app import audiences, commands
+from switchyard.app import audiences
 from switchyard.app.receiving import inbox
 from switchyard.server.routes import routes_of
 from switchyard.server.service import ReceiverServer
@@ -72,7 +72,7 @@ class World:
 
     def run(self) -> dict[str, Any]:
         with self.folder.hub() as hub:
-            return commands.carry_out(hub, "run", {}, lambda *_: None)
+            return full_pass(hub)
 
     def verify(self) -> list[dict[str, Any]]:
         with self.folder.hub() as hub:

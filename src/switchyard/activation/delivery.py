@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pyarrow as pa
 from sqlmodel import Session, select
@@ -24,6 +24,7 @@ from switchyard.api.sinks import ListRef, RemoteList
 from switchyard.config.models import Audience
 from switchyard.evaluation.working import WorkingDatabase
 from switchyard.store import tables
+from switchyard.store.clock import now
 from switchyard.store.database import Database
 
 
@@ -39,7 +40,7 @@ class Delivery:
         self,
         database: Database,
         working: WorkingDatabase,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC).replace(tzinfo=None),
+        clock: Callable[[], datetime] = now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database

@@ -1,11 +1,11 @@
 """What of a status a person should know first."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
+from switchyard.app.control import Answer
 from switchyard.app.health import LATE
 
-Answer = dict[str, Any]
 Level = Literal["urgent", "warning", "note"]
 _ORDER: tuple[Level, ...] = ("urgent", "warning", "note")
 SLOW, STUCK = 60, 900

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
 from sqlmodel import Session, col, func, select
 
@@ -11,6 +10,7 @@ from switchyard.activation.report import Report
 from switchyard.activation.task import Consent, Route
 from switchyard.api.connectors import SinkSpec
 from switchyard.api.errors import ConfigError, QuotaExhausted, SwitchyardError, TransientError
+from switchyard.app.control import Answer
 from switchyard.app.failing import failure, said
 from switchyard.app.hub import Hub
 from switchyard.app.profiles import plain
@@ -18,7 +18,6 @@ from switchyard.evaluation.versions import Versions
 from switchyard.store import runs
 from switchyard.store.tables import FEED, Audience, AudienceMember, Proof, Run, SegmentVersion
 
-Answer = dict[str, Any]
 _UNREAD = dict.fromkeys(("missing", "extra", "settling", "exact", "read_at"))
 """What only a read-back can tell."""
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
 from switchyard.api.connectors import Checkable, Stream
 from switchyard.api.errors import ConfigError, SegmentError, SwitchyardError
 from switchyard.api.transforms import Definition, Schema
+from switchyard.app.control import Answer
 from switchyard.app.hub import Hub
 from switchyard.app.project import Project
 from switchyard.config.document import KeyPath
@@ -15,8 +15,6 @@ from switchyard.config.mapping import Mapping
 from switchyard.eventlog.types import data_type
 from switchyard.pipeline.mapping import declared
 from switchyard.pipeline.plan import compile_mapping
-
-Answer = dict[str, Any]
 
 
 def check(project: Project) -> Answer:

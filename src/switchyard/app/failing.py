@@ -1,12 +1,9 @@
 """What is said of an error that ended one part of a command."""
 
-from typing import Any
-
 from switchyard.api.errors import QuotaExhausted, SwitchyardError, TransientError
+from switchyard.app.control import Answer
 from switchyard.app.hub import Hub
 from switchyard.store.clock import now
-
-Answer = dict[str, Any]
 
 
 def said(hub: Hub, error: BaseException) -> str:

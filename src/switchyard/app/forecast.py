@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from sqlmodel import Session, col, select
 
 from switchyard.api.budget import Budget
 from switchyard.api.connectors import Limits
 from switchyard.api.errors import ConfigError
+from switchyard.app.control import Answer
 from switchyard.app.health import Following, instant
 from switchyard.app.jobs import PROVE, Job, jobs, last_done
 from switchyard.app.project import Project
@@ -18,7 +19,6 @@ from switchyard.store import runs, tables
 from switchyard.store.clock import now
 from switchyard.store.tables import Run
 
-Answer = dict[str, Any]
 Used: TypeAlias = Mapping[str, tuple[list[str], Limits]]
 
 _DAYS = timedelta(days=3)

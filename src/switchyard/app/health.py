@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlmodel import Session, col, func, select
 
 from switchyard.api.receiving import read_up_to
-from switchyard.app.control import FOLDER
+from switchyard.app.control import FOLDER, Answer
 from switchyard.app.jobs import Job, jobs, last_done
 from switchyard.app.project import Project
 from switchyard.config.schedule import Schedule
@@ -24,7 +24,6 @@ from switchyard.store.tables import Run
 if TYPE_CHECKING:
     from switchyard.store.inbox import Depth
 
-Answer = dict[str, Any]
 Following: TypeAlias = Callable[[Schedule, str, datetime], datetime]
 """(schedule, zone, instant) → the first time of the schedule behind the instant."""
 

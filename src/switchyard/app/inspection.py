@@ -1,16 +1,14 @@
 """What there is to build a project from: connectors, plugins, the schema of the files."""
 
 from pathlib import Path
-from typing import Any
 
 from switchyard.api.connectors import SourceSpec
+from switchyard.app.control import Answer
 from switchyard.app.simulators import simulated
 from switchyard.config import project_schema
 from switchyard.config.schema import definition_schema
 from switchyard.plugins.manager import Owner, load_plugins
 from switchyard.plugins.registry import Registry
-
-Answer = dict[str, Any]
 
 
 def connectors(folder: Path) -> Answer:

@@ -8,12 +8,11 @@ import pyarrow as pa
 from sqlmodel import Session, col, select
 
 from switchyard.api.errors import ConfigError
+from switchyard.app.control import Answer
 from switchyard.app.hub import Hub
 from switchyard.identity.normalise import normalised
 from switchyard.store import names
 from switchyard.store.tables import Identifier, IdentifierKind, Merge, Page, SharedValue, Stream, Subject
-
-Answer = dict[str, Any]
 
 
 def find(hub: Hub, what: str) -> Answer:

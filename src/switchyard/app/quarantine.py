@@ -13,6 +13,7 @@ from sqlmodel import Session, func, select
 from switchyard.api.connectors import Replayable, Source, Stream
 from switchyard.api.errors import ConfigError, SwitchyardError
 from switchyard.api.records import BYTE, LINE, Page, Reject
+from switchyard.app.control import Answer
 from switchyard.app.hub import Hub
 from switchyard.app.profiles import plain
 from switchyard.eventlog.types import duckdb_type
@@ -22,7 +23,6 @@ from switchyard.pipeline.records import ROW, SOURCE, describe, tabulate
 from switchyard.store import names, quarantine, runs
 from switchyard.store import tables as store
 
-Answer = dict[str, Any]
 BATCH = 10_000
 """Records that are replayed in one commit at most."""
 _LISTED = ("id", "connection", "stream", "code", "reason", "field", "origin", "line", "created_at")

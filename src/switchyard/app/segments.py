@@ -1,18 +1,15 @@
 """Segments: evaluated, listed, explained."""
 
-from typing import Any
-
 from sqlmodel import func, select
 
 from switchyard.api.errors import ConfigError
 from switchyard.api.transforms import Explainable, Printable
+from switchyard.app.control import Answer
 from switchyard.app.failing import coded, said
 from switchyard.app.hub import Hub
 from switchyard.app.profiles import shown
 from switchyard.store import runs
 from switchyard.store.tables import Merge, SharedValue
-
-Answer = dict[str, Any]
 
 
 def evaluate(hub: Hub, full: bool = False) -> Answer:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from switchyard.api.errors import ConfigError, PermanentError
+from switchyard.app.control import Answer
 from switchyard.plugins.manager import load_plugins
 from switchyard.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from switchyard.testing.simulator import Simulator
-
-Answer = dict[str, Any]
 
 
 @runtime_checkable

@@ -4,7 +4,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import inspect, make_url, text
 from sqlmodel import Session, col, func, select
@@ -12,6 +11,7 @@ from sqlmodel import Session, col, func, select
 from switchyard.api.errors import ConfigError
 from switchyard.app import forecast, health
 from switchyard.app.attention import attention
+from switchyard.app.control import Answer
 from switchyard.app.health import Following, instant
 from switchyard.app.project import Project
 from switchyard.store import runs, schema
@@ -19,7 +19,6 @@ from switchyard.store.clock import now
 from switchyard.store.database import Database
 from switchyard.store.tables import Audience, Proof, Quarantine, Run, Stream
 
-Answer = dict[str, Any]
 MEMBERS = "members."
 """Begins the names of an evaluation's counts that say how many are in a segment."""
 

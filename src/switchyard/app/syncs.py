@@ -1,7 +1,6 @@
 """Syncs: sources read into the store and the log."""
 
 from dataclasses import asdict
-from typing import Any
 
 from sqlmodel import select
 
@@ -9,14 +8,12 @@ from switchyard.api.connectors import Stream
 from switchyard.api.errors import ConfigError, SwitchyardError
 from switchyard.api.priorities import Priority, priority
 from switchyard.api.receiving import read_up_to
-from switchyard.app.control import Progress
+from switchyard.app.control import Answer, Progress
 from switchyard.app.failing import coded, failure, said
 from switchyard.app.hub import Hub
 from switchyard.pipeline.intake import Counts
 from switchyard.pipeline.sync import Stretch, sync
 from switchyard.store import names, runs, tables
-
-Answer = dict[str, Any]
 
 
 def sync_connection(

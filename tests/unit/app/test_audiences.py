@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from sqlmodel import select
-from tests.projects import Folder, rows_of, shop
+from tests.projects import Folder, full_pass, rows_of, shop
 
 from switchyard.api.errors import ConfigError
 from switchyard.app import audiences
-from switchyard.app.passes import full_pass
 from switchyard.store.tables import AccountBudget, Run
 from switchyard.testing.simulator import Answer
 from switchyard_connectors.hubspot.simulator import Account, HubSpotSimulator

@@ -140,7 +140,7 @@ def folder(tmp_path: Path, crm: HubSpotSimulator) -> Folder:
     made.segments["buyers"] = "count(order_completed) >= 1"
     made.put("first.csv", TICKETS)
     with made.write().hub() as hub:
-        from switchyard.app.passes import full_pass
+        from tests.projects import full_pass
 
         assert full_pass(hub)["deliveries"][0]["exact"]
     return made

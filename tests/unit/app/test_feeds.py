@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.projects import Folder, rows_of, shop
+from tests.projects import Folder, full_pass, rows_of, shop
 
 from switchyard.api.errors import ConfigError
 from switchyard.app import audiences
 from switchyard.app.checking import check
 from switchyard.app.doctor import examine
-from switchyard.app.passes import full_pass
 from switchyard.app.segments import evaluate
 from switchyard.app.status import status
 from switchyard.store.tables import Proof

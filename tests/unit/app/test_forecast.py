@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from sqlmodel import Session
-from tests.projects import Folder, shop
+from tests.projects import Folder, full_pass, shop
 
 from switchyard.app.attention import attention
 from switchyard.app.forecast import _end
-from switchyard.app.passes import full_pass
 from switchyard.app.status import status
 from switchyard.scheduling.triggers import trigger
 from switchyard.store import runs
