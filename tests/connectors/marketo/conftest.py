@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from switchyard.api import Cursor, ListChanges, ListReceipt, ListRef, Member, Page, RemoteList, Stream
+from switchyard.api import Cursor, ListChanges, ListReceipt, ListRef, Page, RemoteList, Stream
 from switchyard.api.http import Budget, HttpClient, RetryPolicy
 from switchyard.testing.bench import records_of
 from switchyard.testing.simulator import ManualClock
@@ -160,15 +160,3 @@ def open_desk(tmp_path: Path, clock: ManualClock) -> Iterator[Callable[..., Desk
 @pytest.fixture
 def desk(open_desk: Callable[..., Desk]) -> Desk:
     return open_desk()
-
-
-@pytest.fixture
-def people() -> Callable[..., list[Member]]:
-    """Members p0, p1, … with an address each, and more where asked for."""
-
-    def make(count: int, start: int = 0, **fields: Any) -> list[Member]:
-        return [
-            Member(f"p{each}", fields={"email": f"p{each}@x.example", **fields}) for each in range(start, start + count)
-        ]
-
-    return make
