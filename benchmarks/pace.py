@@ -26,6 +26,7 @@ from switchyard.api import ConnectorConfig, ListChanges, ListSinkSpec, Member, R
 from switchyard.app.accounts import Accounts, ConnectorContext
 from switchyard.store import schema
 from switchyard.store.database import Database
+from switchyard.store.inbox import Inbox
 from switchyard.testing.simulator import Simulator
 
 Tell = Callable[[], dict[str, Any]]
@@ -217,7 +218,7 @@ def delivering(vendor: Vendor, url: str, people: int) -> Iterator[Iterator[Any]]
         accounts = Accounts(database)
         budget = accounts.budget(spec, config, "crm")
         (folder / "work").mkdir()
-        context = ConnectorContext("crm", folder, folder / "work", database, budget)
+        context = ConnectorContext("crm", folder, folder / "work", database, budget, lambda: Inbox(database))
         sink: Any = spec.build(config, context)
         ref = sink.ensure(RemoteList("pace", vendor.field, (vendor.field,)), None)
         upsert = [Member(str(n), None, {vendor.field: f"p{n}@example.com"}) for n in range(people)]

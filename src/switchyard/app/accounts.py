@@ -67,13 +67,19 @@ class Accounts:
 
 @dataclass
 class ConnectorContext:
-    """The `switchyard.api.Context` of one connection."""
+    """The `switchyard.api.Context` of one connection.
+
+    Args:
+        opened_inbox: gives the hub's inbox, which is opened when it is first wanted and which the hub closes.
+        full: whether everything is read again.
+    """
 
     connection: str
     project: Path
     workspace: Path
     database: Database
     budget: AccountBudget
+    opened_inbox: Callable[[], Inbox]
     full: bool = False
     clients: list[HttpClient] = field(default_factory=list)
 
@@ -97,11 +103,7 @@ class ConnectorContext:
             return names.marked(session, self.connection, stream, marks)
 
     def inbox(self, after: int | None = None) -> Iterator[pa.Table]:
-        inbox = Inbox(self.database)
-        try:
-            yield from inbox.pages(self.connection, after)
-        finally:
-            inbox.close()
+        return self.opened_inbox().pages(self.connection, after)
 
     def close(self) -> None:
         for client in self.clients:

@@ -28,6 +28,7 @@ from switchyard.pipeline.plan import Plan, compile_mapping
 from switchyard.store import runs, schema
 from switchyard.store.catalogue import StoreCatalogue
 from switchyard.store.database import Database
+from switchyard.store.inbox import Inbox
 from switchyard.store.leases import ENGINE, Lease, LeaseLost
 
 
@@ -145,6 +146,12 @@ class Hub:
         return intake
 
     @cached_property
+    def _inbox(self) -> Inbox:
+        inbox = Inbox(self.database)
+        self._stack.callback(inbox.close)
+        return inbox
+
+    @cached_property
     def working(self) -> WorkingDatabase:
         working = WorkingDatabase(self.project.loaded.work, self.database)
         self._stack.callback(working.close)
@@ -240,7 +247,9 @@ class Hub:
         workspace = self.project.folder / FOLDER / "workspace" / connection
         workspace.mkdir(parents=True, exist_ok=True)
         budget = self.accounts.budget(spec, config, connection)
-        context = ConnectorContext(connection, self.project.folder, workspace, self.database, budget, full)
+        context = ConnectorContext(
+            connection, self.project.folder, workspace, self.database, budget, lambda: self._inbox, full
+        )
         try:
             yield spec.build(config, context), context
         finally:
